@@ -1,0 +1,125 @@
+"""What a tile costs, before anything is computed.
+
+Activations are those of one batch of windows and do not grow with the tile. What does grow:
+
+    model  = weights + batch · activations + latents · (copies · channels + coarse means) · 4 B
+    fields = core + copies · (one month and its windows' overhang) + shards on their way, · 4 B
+    memory = runtime + model + fields
+
+Every term rises with every size, so sizes taken at their largest bound all tiles.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+from longwang_ray.domain.lattice import Extent
+
+Shape = tuple[int, int, int]
+
+FLOAT = 4  # bytes
+RUNTIME_BYTES = 600 * 2**20  # Python with torch, Ray and Zarr, before any data
+LATENT_COPIES = 6  # state, prediction, its sum, noise, gradient, the step's temporary
+COARSE_MEANS = 3 * 4  # 2 × 2 daily means a latent cell: mean, gradient, temporary
+FIELD_COPIES = 4  # decoded, closed, factors, temporary
+SHARDS_ON_THEIR_WAY = 2 * 3  # two in the writer's queue and one being encoded; raw and encoded
+BYTES_PER_VALUE = 0.76  # on disk at 9 mantissa bits, measured on rain with 65 % dry cells
+LONGEST_MONTH = 31
+
+
+@dataclass(frozen=True)
+class PriorCost:
+    """The sizes of a prior and of the sampler that drives it.
+
+    Attributes:
+        channels: Latent channels.
+        weights_bytes: All networks in use.
+        window_bytes: Activations of one window at its most demanding network.
+        batch: Windows computed at once.
+        evaluations: Denoiser passes that one window takes for one sample.
+        decodes: Decoder passes that one window takes for one sample.
+        evaluation_seconds: Time of one window's denoiser pass, guidance included, on one worker.
+        decode_seconds: Time of one window's decoder pass on one worker.
+    """
+
+    channels: int
+    weights_bytes: int
+    window_bytes: int
+    batch: int = 1
+    evaluations: int = 1
+    decodes: int = 1
+    evaluation_seconds: float = 0.0
+    decode_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """The sizes of a tile that its memory depends on.
+
+    Attributes:
+        latent: Latent cells of the extent ``(time, lat, lon)``.
+        fine: Fine cells of the extent ``(days, lat, lon)``.
+        core: Fine cells it writes ``(days, lat, lon)``.
+        shard: Fine cells of one shard ``(days, lat, lon)``.
+        window_days: Days of a window.
+    """
+
+    latent: Shape
+    fine: Shape
+    core: Shape
+    shard: Shape
+    window_days: int
+
+    @classmethod
+    def of(cls, extent: Extent, core: Shape, shard: Shape) -> Size:
+        """The sizes of an extent and its core."""
+        time = extent.time
+        return cls(extent.shape, extent.fine_shape, core, shard, time.window * time.compression)
+
+    def model_bytes(self, prior: PriorCost) -> int:
+        """What lies on the accelerator, if there is one: weights, activations, latents."""
+        latents = prod(self.latent) * (LATENT_COPIES * prior.channels + COARSE_MEANS) * FLOAT
+        return prior.weights_bytes + prior.batch * prior.window_bytes + latents
+
+    def field_bytes(self) -> int:
+        """What lies in the worker's main memory: rain of the core, one month, shards."""
+        days = min(self.fine[0], LONGEST_MONTH + 2 * self.window_days)
+        month = days * self.fine[1] * self.fine[2] * FIELD_COPIES
+        shards = SHARDS_ON_THEIR_WAY * prod(self.shard)
+        return (prod(self.core) + month + shards) * FLOAT
+
+    def memory(self, prior: PriorCost) -> int:
+        """Bytes a worker needs for it, if model and fields share one memory."""
+        return RUNTIME_BYTES + self.model_bytes(prior) + self.field_bytes()
+
+
+@dataclass(frozen=True)
+class TileCost:
+    """Work and bytes of one tile, or of many.
+
+    Attributes:
+        windows: Windows it samples.
+        evaluations: Denoiser passes.
+        decodes: Decoder passes.
+        values: Values it writes.
+        bytes_written: Bytes on disk, estimated.
+        memory: Bytes a worker needs; of many tiles a bound for each.
+        seconds: Compute time on one worker, estimated.
+    """
+
+    windows: int
+    evaluations: int
+    decodes: int
+    values: int
+    bytes_written: int
+    memory: int
+    seconds: float
+
+    @classmethod
+    def of(cls, windows: int, values: int, memory: int, prior: PriorCost) -> TileCost:
+        """The cost of so many windows and values."""
+        evaluations, decodes = windows * prior.evaluations, windows * prior.decodes
+        seconds = evaluations * prior.evaluation_seconds + decodes * prior.decode_seconds
+        written = round(values * BYTES_PER_VALUE)
+        return cls(windows, evaluations, decodes, values, written, memory, seconds)
