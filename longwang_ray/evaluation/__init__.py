@@ -1,0 +1,1 @@
+"""How good an ensemble is: scores, baselines to beat, figures and the report that joins them."""
