@@ -1,0 +1,37 @@
+"""What comes out: sharded Zarr v3, each shard one object that is written once.
+
+objects   put once, replace, list, on any filesystem
+shards    rounding and encoding (writer: the thread; receipts: what was written)
+metadata  what stands in a group before any rain does
+ensemble  make, resume, list what is missing, open (groups: what a group says of itself)
+ledger    how well each month was met; seal joins them; verify does not believe them
+"""
+
+from longwang_ray.store.ensemble import create_store, finished, missing, open_ensemble
+from longwang_ray.store.ledger import Ledger
+from longwang_ray.store.metadata import GroupSpec, recipe_hash
+from longwang_ray.store.objects import StoreError
+from longwang_ray.store.receipts import Receipt
+from longwang_ray.store.seal import Sealed, seal
+from longwang_ray.store.verify import GroupStatus, Problem, Verification, status, verify
+from longwang_ray.store.writer import ShardWriter
+
+__all__ = [
+    "GroupSpec",
+    "GroupStatus",
+    "Ledger",
+    "Problem",
+    "Receipt",
+    "Sealed",
+    "ShardWriter",
+    "StoreError",
+    "Verification",
+    "create_store",
+    "finished",
+    "missing",
+    "open_ensemble",
+    "recipe_hash",
+    "seal",
+    "status",
+    "verify",
+]

@@ -1,0 +1,90 @@
+"""Receipts: what was written for a shard, kept beside the shard and written after it.
+
+A disk keeps no metadata with a file, so a shard's digest and recipe stand in a small object of
+their own. A shard with its receipt is done; one without is checked again before it is believed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+
+from longwang_ray.store.objects import Place
+
+Index = tuple[int, int, int, int]
+"""Place of a shard in the array's shard grid: realization, time, lat, lon."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What is known of one shard.
+
+    Attributes:
+        shard: Its index.
+        sha256: Digest of the object that is on the store.
+        size: Bytes of that object.
+        recipe: Digest of the recipe it was made by.
+        tile: Key of the tile that wrote it.
+        seconds: Time of encoding and putting it.
+        rejected: Digest of a later, different object by the same recipe, which was not written:
+            the first one is kept.
+    """
+
+    shard: Index
+    sha256: str
+    size: int
+    recipe: str
+    tile: str
+    seconds: float
+    rejected: str | None = None
+
+    def to_json(self) -> bytes:
+        """Return the receipt as an object's bytes."""
+        return json.dumps(asdict(self), sort_keys=True).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Receipt:
+        """Read a receipt back."""
+        values = json.loads(data)
+        r, t, i, j = values.pop("shard")
+        return cls(shard=(r, t, i, j), **values)
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of some bytes, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def receipts_of(path: str) -> str:
+    """Return the folder of a group's receipts; inside the array, where Zarr looks for no nodes."""
+    return f"{path}/pr/receipts"
+
+
+def receipt_key(path: str, shard: Index) -> str:
+    """Return the key of a shard's receipt."""
+    return f"{receipts_of(path)}/{'.'.join(map(str, shard))}.json"
+
+
+def put_receipt(place: Place, path: str, receipt: Receipt) -> None:
+    """Write a receipt unless the shard has one; a rejected shard gets one of its own besides."""
+    if receipt.rejected:
+        name = f"{'.'.join(map(str, receipt.shard))}.rejected-{receipt.rejected[:12]}.json"
+        place.put_once(f"{receipts_of(path)}/{name}", receipt.to_json())
+        receipt = replace(receipt, rejected=None)
+    place.put_once(receipt_key(path, receipt.shard), receipt.to_json())
+
+
+def read_receipt(place: Place, path: str, shard: Index) -> Receipt | None:
+    """Return a shard's receipt, or None if it has none."""
+    data = place.read(receipt_key(path, shard))
+    return None if data is None else Receipt.from_json(data)
+
+
+def receipted(place: Place, path: str) -> Iterator[tuple[Index, bool]]:
+    """Yield, by listing alone, each shard with a receipt, and whether it is one of a rejection."""
+    for key in place.listing(receipts_of(path)):
+        parts = key.rsplit("/", 1)[-1].split(".")
+        r, t, i, j = (int(part) for part in parts[:4])
+        yield (r, t, i, j), len(parts) > 5

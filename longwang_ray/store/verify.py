@@ -1,0 +1,277 @@
+"""Is a store what it says: complete, unchanged, physical, and true to what was observed?
+
+Every shard is read once, in the order of time, and
+
+    sha256(object) = receipt,   0 ≤ pr < ∞,   |mean of pr over month and GCM cell − y| ≤ ε y
+
+The last is computed from the bytes on the store and the observation beside them. Where the ledger
+recorded that a month could not be met (no rain to scale), the store must agree with the ledger. A
+difference is taken relative to the observation, or to 0.01 mm/day where that is more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from longwang_ray.domain.grid import Overlap, overlap_lat, overlap_lon
+from longwang_ray.store.groups import GroupInfo, group_paths, listed, read_group
+from longwang_ray.store.metadata import hash_text
+from longwang_ray.store.objects import Place
+from longwang_ray.store.receipts import Index, digest, read_receipt, receipted
+from longwang_ray.store.shards import SECONDS_A_DAY, ShardStore
+
+_FLOOR = 0.01 / SECONDS_A_DAY
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: where (a group or an object's key), and what."""
+
+    where: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}"
+
+
+@dataclass
+class Verification:
+    """What was found.
+
+    Attributes:
+        problems: What is wrong.
+        shards: Shards that were read.
+        months: Realization × month × GCM cell values that were compared with the observation.
+        closure: Largest relative difference of these, but for the unmet.
+        unmet: Values that the ledger records as not met, or where it rains in the GCM and nowhere
+            in the cell: recorded, not forced.
+        rejected: Later, different shards of which the first one was kept.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    shards: int = 0
+    months: int = 0
+    closure: float = 0.0
+    unmet: int = 0
+    rejected: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+    def add(self, where: str, what: str) -> None:
+        """Note a problem."""
+        self.problems.append(Problem(where, what))
+
+
+@dataclass(frozen=True)
+class GroupStatus:
+    """How far a group is, by listing alone.
+
+    Attributes:
+        path: The group's path.
+        realizations: Length of its dimension.
+        asked: Shards that runs have asked for.
+        done: How many of these are there, with their receipt.
+        unsigned: Shards without a receipt, to be checked by the next run.
+        rejected: Later, different shards of which the first one was kept.
+        periods: Complete periods as of the last seal.
+        intended_use: What the store says it is fit for.
+        recipe: Digest of the recipe.
+    """
+
+    path: str
+    realizations: int
+    asked: int
+    done: int
+    unsigned: int
+    rejected: int
+    periods: tuple[str, ...]
+    intended_use: str
+    recipe: str
+
+
+def status(url: str, storage_options: Mapping[str, Any] | None = None) -> list[GroupStatus]:
+    """Tell how far each group of a store is, from the store alone; nothing is decoded."""
+    place = Place(url, storage_options)
+    return [_status(place, path) for path in group_paths(place)]
+
+
+def _status(place: Place, path: str) -> GroupStatus:
+    info = read_group(place, path)
+    there, signed = listed(place, path)
+    wanted = info.expected()
+    return GroupStatus(
+        path,
+        info.realizations,
+        int(wanted.sum()),
+        int((there & signed & wanted).sum()),
+        int((there & ~signed).sum()),
+        sum(rejected for _, rejected in receipted(place, path)),
+        tuple(info.attributes.get("complete_periods", ())),
+        str(info.attributes.get("intended_use", "")),
+        str(info.attributes["recipe_sha256"]),
+    )
+
+
+def verify(
+    url: str,
+    *,
+    tolerance: float = 1e-3,
+    storage_options: Mapping[str, Any] | None = None,
+) -> Verification:
+    """Read a whole store and check it.
+
+    Args:
+        url: The store.
+        tolerance: Relative difference that a month's mean in a GCM cell may have on the store;
+            rounding to 9 bits alone makes up to 4e-4.
+        storage_options: For the filesystem.
+    """
+    place, found = Place(url, storage_options), Verification()
+    paths = group_paths(place)
+    if not paths:
+        found.add(place.url, "has no group")
+    for path in paths:
+        _verify_group(place, read_group(place, path), tolerance, found)
+    return found
+
+
+def _verify_group(place: Place, info: GroupInfo, tolerance: float, found: Verification) -> None:
+    path = info.path
+    if hash_text(info.attributes["recipe"]) != info.attributes["recipe_sha256"]:
+        found.add(
+            path, "the recipe in the attributes is not the one of its digest: it was changed"
+        )
+    there, signed = listed(place, path)
+    found.rejected += sum(rejected for _, rejected in receipted(place, path))
+    shards = ShardStore(place, path)
+    for index in np.argwhere((info.expected() | signed) & ~there):
+        found.add(shards.key(_index(index)), "missing")
+    closure = _Closure(place, info, tolerance, found)
+    for realization in range(info.realizations):
+        closure.begin(realization)
+        for index in np.argwhere(there[realization]):
+            shard = _index((realization, *index))
+            rain = _check_shard(shards, shard, bool(signed[shard]), found)
+            if rain is not None:
+                closure.add(shards.codec.region(shard), rain)
+
+
+def _index(values: Any) -> Index:  # noqa: ANN401 - a row of numpy integers
+    r, t, i, j = (int(value) for value in values)
+    return r, t, i, j
+
+
+def _check_shard(
+    shards: ShardStore, shard: Index, signed: bool, found: Verification
+) -> NDArray[np.float32] | None:
+    """Check one shard against its receipt and itself; return its rain if it can be decoded."""
+    key, data = shards.key(shard), shards.place.read(shards.key(shard)) or b""
+    receipt = read_receipt(shards.place, shards.path, shard) if signed else None
+    found.shards += 1
+    if receipt is None:
+        found.add(key, "has no receipt; run again to check and sign it")
+    elif receipt.sha256 != digest(data):
+        found.add(key, f"corrupt: {len(data)} bytes whose digest is not the receipt's")
+        return None
+    elif receipt.recipe != shards.recipe:
+        found.add(key, f"was made by the recipe {receipt.recipe[:12]}, not the group's")
+    try:
+        rain = shards.codec.decode(shard, data)
+    except Exception as error:  # whatever a codec says of torn bytes
+        found.add(key, f"corrupt: {type(error).__name__}: {error}")
+        return None
+    if not np.isfinite(rain).all():
+        found.add(key, f"{int((~np.isfinite(rain)).sum())} values are not finite")
+    elif rain.min() < 0:
+        found.add(key, f"{int((rain < 0).sum())} values are negative")
+    return rain
+
+
+class _Closure:
+    """Coarsens shards as they pass and compares each month once all its days were there.
+
+    Only the open months are held, so memory does not grow with the record.
+    """
+
+    def __init__(
+        self, place: Place, info: GroupInfo, tolerance: float, found: Verification
+    ) -> None:
+        group = _read(place, info.path, drop_variables=["pr"]).load()
+        # what grows with the ensemble is read a month at a time
+        months = _read(place, f"{info.path}/monthly", drop_variables=["conflict"])
+        self._lat = overlap_lat(months.gcm_lat_bnds.values, group.lat_bnds.values)
+        self._lon = overlap_lon(months.gcm_lon_bnds.values, group.lon_bnds.values)
+        self._observed, self._recorded = months.observation.values, months.closure_after
+        self._path, self._found, self._tolerance = info.path, found, tolerance
+        # months count from the record's first stored month, days from the first stored day
+        shift = int(info.frame["first_month_day"]) - int(info.frame["first_day"])
+        self._bounds = months.month_bnds.values.astype(int) + shift
+        self._full = group.sizes["lat"] * group.sizes["lon"]
+        self.begin(0)
+
+    def begin(self, realization: int) -> None:
+        """Start another realization; months that are still open were not all there."""
+        self._realization = realization
+        self._sums: dict[int, NDArray[np.float64]] = {}
+        self._cells: dict[int, int] = {}
+
+    def add(self, region: tuple[slice, ...], rain: NDArray[np.float32]) -> None:
+        """Add one shard, ``(days, lat, lon)`` at its place in the array."""
+        _, days, rows, columns = region
+        lat, lon = self._lat.weights[:, rows], self._lon.weights[:, columns]
+        for month, first, stop in self._touched(days):
+            part = rain[first - days.start : stop - days.start].sum(axis=0, dtype=np.float64)
+            coarse = lat @ part @ lon.T
+            self._sums[month] = self._sums.get(month, 0) + coarse
+            cells = (stop - first) * part.size
+            self._cells[month] = self._cells.get(month, 0) + cells
+            length = int(self._bounds[month, 1] - self._bounds[month, 0])
+            if self._cells[month] == length * self._full:
+                self._compare(month, self._sums.pop(month) / length)
+
+    def _touched(self, days: slice) -> Iterator[tuple[int, int, int]]:
+        for month, (begin, end) in enumerate(self._bounds):
+            first, stop = max(begin, days.start), min(end, days.stop)
+            if first < stop:
+                yield month, int(first), int(stop)
+
+    def _compare(self, month: int, mean: NDArray[np.float64]) -> None:
+        observed, found = self._observed[month], self._found
+        inside = _whole(self._lat, self._lon) & np.isfinite(observed)
+        recorded = np.abs(self._recorded[self._realization, month].values)
+        dry = (mean == 0) & (observed > 0)
+        open_ = inside & (dry | (recorded > self._tolerance))  # NaN, not recorded, is not open
+        away = np.abs(mean - observed) / np.maximum(observed, _FLOOR)
+        bound = self._tolerance + np.where(open_ & ~dry, recorded, 0)
+        missed = inside & ~dry & (away > bound)
+        found.months += int(inside.sum())
+        found.unmet += int(open_.sum())
+        found.closure = max(found.closure, float(away[inside & ~open_].max(initial=0.0)))
+        if missed.any():
+            where = f"{self._path} realization {self._realization} month {month}"
+            worst = f"{float(away[missed].max()):.2g}"
+            found.add(
+                where, f"{int(missed.sum())} GCM cells miss their mean, by up to {worst} of it"
+            )
+
+
+def _read(place: Place, path: str, **options: Any) -> xr.Dataset:  # noqa: ANN401 - xarray's
+    if place.options:
+        options["storage_options"] = place.options
+    opened: xr.Dataset = xr.open_zarr(
+        place.url, group=path, decode_times=False, chunks=None, **options
+    )
+    return opened
+
+
+def _whole(lat: Overlap, lon: Overlap) -> NDArray[np.bool_]:
+    return np.asarray(lat.whole[:, None] & lon.whole[None, :])
