@@ -1,6 +1,12 @@
 """The configuration of one run: frozen parts, read strictly, errors by dotted path."""
 
-from longwang_ray.config.loading import ConfigError, load_config, parse_config
+from longwang_ray.config.loading import (
+    ConfigError,
+    load_config,
+    load_model,
+    parse_config,
+    parse_model,
+)
 from longwang_ray.config.parts import (
     SYNTHETIC,
     EngineConfig,
@@ -25,5 +31,7 @@ __all__ = [
     "SourceConfig",
     "TilingConfig",
     "load_config",
+    "load_model",
     "parse_config",
+    "parse_model",
 ]

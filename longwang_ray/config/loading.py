@@ -1,6 +1,7 @@
 """Read a configuration: YAML, overrides, and errors that say where.
 
-Every refused value is named by its dotted path, with what was found there and what would do.
+Every refused value is named by its dotted path, with what was found there and what would do. What
+a configuration may hold is a pydantic model: a run's, or another that is read as strictly.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from longwang_ray.config.parts import PARTS, RunConfig
+from longwang_ray.config.parts import RunConfig
 from longwang_ray.config.yaml_tree import YamlError, copied, override, parse_yaml
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class ConfigError(ValueError):
@@ -24,7 +27,17 @@ class ConfigError(ValueError):
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
     """Read one run's configuration; relative paths in it are meant from the current folder.
 
+    Raises:
+        ConfigError: As `load_model` does.
+    """
+    return load_model(RunConfig, path, overrides)
+
+
+def load_model(model: type[Model], path: str | Path, overrides: Iterable[str] = ()) -> Model:
+    """Read any configuration.
+
     Args:
+        model: What it may hold.
         path: A YAML file.
         overrides: ``dotted.path=value`` each, the value in YAML: ``realizations=8``.
 
@@ -41,7 +54,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> RunConfig:
         data = parse_yaml(text)
     except YamlError as error:
         raise ConfigError(f"{path}: {error}") from error
-    return parse_config(data, overrides, origin=str(path))
+    return parse_model(model, data, overrides, origin=str(path))
 
 
 def parse_config(
@@ -58,6 +71,17 @@ def parse_config(
     ... ).seed
     7
     """
+    return parse_model(RunConfig, data, overrides, origin=origin)
+
+
+def parse_model(
+    model: type[Model],
+    data: object,
+    overrides: Iterable[str] = (),
+    *,
+    origin: str = "configuration",
+) -> Model:
+    """Any configuration from a mapping; `origin` names it in errors."""
     if not isinstance(data, Mapping):
         raise ConfigError(f"{origin}: expected a mapping of keys, found {_shown(data)}")
     tree = copied(data)
@@ -67,12 +91,13 @@ def parse_config(
     except YamlError as error:
         raise ConfigError(f"override {error}") from error
     try:
-        return RunConfig.model_validate(tree)
+        return model.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError("\n".join(f"{origin}: {line}" for line in _explain(error))) from error
+        lines = _explain(error, model)
+        raise ConfigError("\n".join(f"{origin}: {line}" for line in lines)) from error
 
 
-def _explain(error: ValidationError) -> list[str]:
+def _explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One line per refused value: its path, what is wrong, what was found."""
     reasons: dict[str, list[str]] = {}
     found: dict[str, str] = {}
@@ -81,7 +106,7 @@ def _explain(error: ValidationError) -> list[str]:
         keep_all = item["type"] == "extra_forbidden"
         parts = [str(p) for p in item["loc"] if keep_all or _is_key(p)]
         path = ".".join(parts)
-        reasons.setdefault(path, []).append(_reason(item, parts))
+        reasons.setdefault(path, []).append(_reason(item, parts, model))
         if path and item["type"] not in {"extra_forbidden", "missing"}:
             found[path] = f", found {_shown(item['input'])}"
     return [
@@ -106,10 +131,14 @@ _PLAIN = {
 }
 
 
-def _reason(item: Any, parts: list[str]) -> str:  # noqa: ANN401 (pydantic's own dict)
+def _reason(
+    item: Any,  # noqa: ANN401 (pydantic's own dict)
+    parts: list[str],
+    model: type[BaseModel],
+) -> str:
     kind = item["type"]
     if kind == "extra_forbidden":
-        return _unknown_key(parts)
+        return _unknown_key(parts, model)
     if kind == "value_error":
         return str(item["ctx"]["error"])
     if kind in {"too_short", "too_long", "string_too_short"}:
@@ -121,16 +150,22 @@ def _reason(item: Any, parts: list[str]) -> str:  # noqa: ANN401 (pydantic's own
     return _PLAIN.get(kind) or re.sub(r"^Input should be ", "expected ", item["msg"])
 
 
-def _unknown_key(parts: list[str]) -> str:
+def _unknown_key(parts: list[str], model: type[BaseModel]) -> str:
     """Tell a slip of the pen from a key of another world."""
-    part: Any = RunConfig
     for name in parts[:-1]:
-        if not name.isdecimal():
-            part = PARTS.get(name, part)
-    known = list(part.model_fields)
+        if name in model.model_fields:
+            model = _part_in(model.model_fields[name].annotation) or model
+    known = list(model.model_fields)
     near = difflib.get_close_matches(parts[-1], known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
     return f"unknown key; {hint}"
+
+
+def _part_in(annotation: Any) -> type[BaseModel] | None:  # noqa: ANN401 (any annotation)
+    """The model inside a type: `SourceConfig` of ``tuple[SourceConfig, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((part for inner in get_args(annotation) if (part := _part_in(inner))), None)
 
 
 def _shown(value: object) -> str:

@@ -166,15 +166,3 @@ class RunConfig(_Part):
                     "its own group (several files of one source: give a glob as path)"
                 )
         return self
-
-
-PARTS: dict[str, type[_Part]] = {
-    "sources": SourceConfig,
-    "region": RegionConfig,
-    "sampler": SamplerConfig,
-    "observation": ObservationConfig,
-    "tiling": TilingConfig,
-    "engine": EngineConfig,
-    "output": OutputConfig,
-}
-"""The model of each key of `RunConfig` that has keys of its own."""

@@ -38,7 +38,7 @@ class PriorCost:
         window_bytes: Activations of one window at its most demanding network.
         batch: Windows computed at once.
         evaluations: Denoiser passes that one window takes for one sample.
-        decodes: Decoder passes that one window takes for one sample.
+        decodes: Decoder passes for one sample over windows sampled: the halo is not decoded.
         evaluation_seconds: Time of one window's denoiser pass, guidance included, on one worker.
         decode_seconds: Time of one window's decoder pass on one worker.
     """
@@ -48,7 +48,7 @@ class PriorCost:
     window_bytes: int
     batch: int = 1
     evaluations: int = 1
-    decodes: int = 1
+    decodes: float = 1.0
     evaluation_seconds: float = 0.0
     decode_seconds: float = 0.0
 
@@ -119,7 +119,7 @@ class TileCost:
     @classmethod
     def of(cls, windows: int, values: int, memory: int, prior: PriorCost) -> TileCost:
         """The cost of so many windows and values."""
-        evaluations, decodes = windows * prior.evaluations, windows * prior.decodes
+        evaluations, decodes = windows * prior.evaluations, round(windows * prior.decodes)
         seconds = evaluations * prior.evaluation_seconds + decodes * prior.decode_seconds
         written = round(values * BYTES_PER_VALUE)
         return cls(windows, evaluations, decodes, values, written, memory, seconds)

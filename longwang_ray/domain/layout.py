@@ -87,7 +87,7 @@ class Layout:
         columns: tuple[int, int],
         n_lon: int = 1440,
         shard_days: int = SHARD_DAYS,
-        shard_cells: int | None = None,
+        shard_cells: tuple[int, int] | None = None,
     ) -> Layout:
         """The layout of days ``[first, stop)`` and a region.
 
@@ -99,8 +99,8 @@ class Layout:
             shard_days: Days in a shard.
             shard_cells: Rows and columns in a shard; the region's full width if omitted.
         """
-        lat = rows[1] if shard_cells is None else min(shard_cells, rows[1])
-        lon = columns[1] if shard_cells is None else min(shard_cells, columns[1])
+        lat, lon = shard_cells or (rows[1], columns[1])
+        lat, lon = min(lat, rows[1]), min(lon, columns[1])
         return cls(days[0], days[1] - days[0], rows, columns, (shard_days, lat, lon), n_lon)
 
     @property

@@ -44,6 +44,7 @@ class Sealed:
         done: How many of these are there.
         periods: Complete periods, inclusive dates ``YYYY-MM-DD/YYYY-MM-DD``.
         worst: Largest absolute value of each monthly quantity; absent if none was told.
+        mean: Mean absolute value, likewise.
     """
 
     path: str
@@ -52,6 +53,7 @@ class Sealed:
     done: int
     periods: tuple[str, ...]
     worst: Mapping[str, float]
+    mean: Mapping[str, float]
 
     @property
     def complete(self) -> bool:
@@ -82,7 +84,7 @@ def _seal_group(place: Place, path: str) -> Sealed:
     info = read_group(place, path)
     there, signed = listed(place, path)
     wanted, done = info.expected(), there & signed
-    worst = _join_months(place, info)
+    worst, mean = _join_months(place, info)
     periods = complete_periods(info, done)
     known = {"complete_periods": periods, "shards_done": int(done.sum())}
     if any(info.attributes.get(name) != value for name, value in known.items()):
@@ -96,7 +98,7 @@ def _seal_group(place: Place, path: str) -> Sealed:
         update_attributes(place, path, {**known, **covered, "date_modified": now})
     use = str(info.attributes.get("intended_use", ""))
     counts = int(wanted.sum()), int((done & wanted).sum())
-    return Sealed(path, use, *counts, tuple(periods), worst)
+    return Sealed(path, use, *counts, tuple(periods), worst, mean)
 
 
 def complete_periods(info: GroupInfo, done: NDArray[np.bool_]) -> list[str]:
@@ -122,20 +124,23 @@ def _iso(day: int, calendar: str) -> str:
     return f"{date.year:04d}-{date.month:02d}-{date.day:02d}"
 
 
-def _join_months(place: Place, info: GroupInfo) -> dict[str, float]:
-    """Write the joined ledgers into the monthly arrays; return the worst of each quantity."""
+def _join_months(place: Place, info: GroupInfo) -> tuple[dict[str, float], dict[str, float]]:
+    """Write the joined ledgers into the monthly arrays; return worst and mean of each quantity."""
     encoders = {name: _MonthlyArray(place, info.path, name) for name in MONTHLY}
     _, count, *shape = next(iter(encoders.values())).shape
     start = int(info.frame["first_month"])
     months = range(start, start + count)
     worst: dict[str, float] = {}
+    sums: dict[str, NDArray[np.float64]] = {}
     for realization in range(info.realizations):
         for chunk, fields in join(place, info.path, realization, months, (shape[0], shape[1])):
             for name, values in fields.items():
                 if np.isfinite(values).any():
                     encoders[name].put(realization, chunk, values)
-                    worst[name] = max(worst.get(name, 0.0), float(np.nanmax(np.abs(values))))
-    return worst
+                    told = np.abs(values[np.isfinite(values)], dtype=np.float64)
+                    worst[name] = max(worst.get(name, 0.0), float(told.max()))
+                    sums[name] = sums.get(name, np.zeros(2)) + [told.sum(), told.size]
+    return worst, {name: float(total / count) for name, (total, count) in sums.items()}
 
 
 class _MonthlyArray:

@@ -35,7 +35,7 @@ def plans(draw):
         (column, columns),
         n_lon,
         shard_days=draw(st.sampled_from([7, 16, 32])),
-        shard_cells=draw(st.sampled_from([None, 5, 8])),
+        shard_cells=draw(st.sampled_from([None, (5, 8), (8, 8)])),
     )
     period = None
     if draw(st.booleans()):
@@ -238,7 +238,7 @@ def test_costs_add_up():
 
 def test_a_million_tiles_are_counted_without_being_made():
     record = month_record("standard", "1850-01", 12 * 250)
-    layout = Layout.of((record.start, record.stop), (0, 720), (0, 1440), shard_cells=120)
+    layout = Layout.of((record.start, record.stop), (0, 720), (0, 1440), shard_cells=(120, 120))
     plan = GroupPlan(GROUP, layout, record, DEMO, 60)
     assert plan.n_tiles == 60 * 238 * 6 * 12 > 10**6
     assert plan.cost(PRIOR).windows > 10**9

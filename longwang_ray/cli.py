@@ -1,0 +1,208 @@
+"""The command line: ``longwang plan | run | status | verify | plot | evaluate | train``.
+
+Every command says in one readable message what went wrong, and ends with a code that says so:
+0 done, 1 refused or failed, 2 not complete, 130 and 143 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from longwang_ray import __version__
+
+DONE, FAILED, INCOMPLETE = 0, 1, 2
+SIGNALLED = 128
+
+
+class Terminated(Exception):
+    """SIGTERM arrived."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    level = logging.DEBUG if options.verbose else logging.INFO
+    logging.getLogger("longwang_ray").setLevel(level)
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return SIGNALLED + signal.SIGINT
+    except Terminated:
+        print("\nterminated; the same command goes on from here", file=sys.stderr)
+        return SIGNALLED + signal.SIGTERM
+    except BrokenPipeError:
+        return SIGNALLED + signal.SIGPIPE
+    except Exception as error:
+        if options.verbose:
+            raise
+        text = str(error) or type(error).__name__
+        print(f"longwang {options.name}: {text}", file=sys.stderr)
+        if not isinstance(error, ValueError | RuntimeError | OSError | MemoryError):
+            print("(this looks like a fault of ours: --verbose shows where)", file=sys.stderr)
+        return FAILED
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="longwang",
+        description="Turn coarse monthly rain of climate models into ensembles of daily fields.",
+    )
+    parser.add_argument("--version", action="version", version=f"longwang_ray {__version__}")
+    parser.add_argument("--verbose", action="store_true", help="show tracebacks and details")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(name: str, function: Callable[[argparse.Namespace], int], text: str) -> _Parser:
+        one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        one.set_defaults(command=function, name=name)
+        return one
+
+    _configured(add("plan", _plan, "print what a run would do, and start nothing"))
+    _configured(add("run", _run, "sample what a configuration asks for and is not there yet"))
+    _stored(add("status", _status, "tell how far a store is"))
+    verify = _stored(add("verify", _verify, "read a whole store and check it"))
+    verify.add_argument(
+        "--tolerance", type=float, default=1e-3, help="relative closure allowed (default 1e-3)"
+    )
+    plot = _stored(add("plot", _plot, "draw three days of each realization beside the month"))
+    plot.add_argument("--group", help="gcm/scenario/variant, if the store has several")
+    plot.add_argument("--month", help="YYYY-MM; the first complete one if left out")
+    plot.add_argument("-o", "--output", type=Path, help="PNG to write (default STORE.png)")
+    evaluate = _stored(add("evaluate", _evaluate, "score a store against daily rain"))
+    evaluate.add_argument("reference", help="daily rain: NetCDF or Zarr, a path or URL")
+    evaluate.add_argument("--variable", default="pr", help="its variable (default pr)")
+    evaluate.add_argument("--group", help="gcm/scenario/variant, if the store has several")
+    train = _configured(add("train", _train, "fit a prior, and write its bundle"))
+    train.add_argument("--dry-run", action="store_true", help="check and describe, fit nothing")
+    return parser
+
+
+_Parser = argparse.ArgumentParser
+
+
+def _configured(parser: _Parser) -> _Parser:
+    parser.add_argument("config", metavar="CONFIG", help="YAML file")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="KEY=VALUE", help="e.g. realizations=8 sources.0.path=FILE"
+    )
+    return parser
+
+
+def _stored(parser: _Parser) -> _Parser:
+    parser.add_argument("store", metavar="STORE", help="path or URL of an ensemble store")
+    return parser
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from longwang_ray.config import load_config
+    from longwang_ray.run import describe_plan, plan_ensemble
+
+    _print_pairs(describe_plan(plan_ensemble(load_config(options.config, options.overrides))))
+    return DONE
+
+
+def _run(options: argparse.Namespace) -> int:
+    from longwang_ray.config import load_config
+    from longwang_ray.run import describe_plan, plan_ensemble, run_ensemble
+
+    prepared = plan_ensemble(load_config(options.config, options.overrides))
+    _print_pairs(describe_plan(prepared))
+    summary = run_ensemble(prepared)
+    for key, why in summary.failed.items():
+        print(f"given up: {key}: {why}")
+    for line in summary.lines():
+        print(line)
+    if summary.complete:
+        _draw(summary.store, summary.groups[0].path, None, None)
+        return DONE
+    print(f"not complete: run the same command again, or see longwang status {summary.store}")
+    return INCOMPLETE
+
+
+def _status(options: argparse.Namespace) -> int:
+    from longwang_ray.store import status
+
+    for group in status(options.store):
+        share = group.done / group.asked if group.asked else 0.0
+        print(f"{group.path}: {group.done} of {group.asked} shards ({share:.0%})")
+        pairs = [
+            ("realizations", str(group.realizations)),
+            ("complete", ", ".join(group.periods) or "nothing yet"),
+            ("intended use", group.intended_use),
+            ("recipe", group.recipe[:16]),
+        ]
+        if group.unsigned:
+            pairs.append(("without receipt", f"{group.unsigned} shards, checked by the next run"))
+        if group.rejected:
+            pairs.append(("later differing copies", f"{group.rejected}; the first was kept"))
+        _print_pairs(pairs, indent=2)
+    return DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from longwang_ray.store import verify
+
+    found = verify(options.store, tolerance=options.tolerance)
+    for problem in found.problems:
+        print(f"problem: {problem}")
+    print(
+        f"{found.shards} shards read, {found.months} monthly means compared, "
+        f"largest relative difference {found.closure:.1e}, {found.unmet} recorded as unmet"
+    )
+    print("verified" if found.ok else f"{len(found.problems)} problems")
+    return DONE if found.ok else FAILED
+
+
+def _plot(options: argparse.Namespace) -> int:
+    _draw(options.store, options.group, options.month, options.output)
+    return DONE
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    from longwang_ray.evaluation.from_store import score_store
+
+    report = score_store(options.store, options.reference, options.variable, options.group)
+    print(report.text())
+    return DONE
+
+
+def _train(options: argparse.Namespace) -> int:
+    from longwang_ray.evaluation.training import train_and_assess
+
+    return train_and_assess(options.config, options.overrides, dry_run=options.dry_run)
+
+
+def _draw(store: str, group: str | None, month: str | None, output: Path | None) -> None:
+    from longwang_ray.evaluation.from_store import draw_store
+
+    figure = draw_store(store, group, month)
+    name = store.rstrip("/").rsplit("/", 1)[-1].removesuffix(".zarr")
+    local = Path(store.rstrip("/")).parent if "://" not in store else Path()
+    target = output or local / f"{name}.png"
+    figure.savefig(target, dpi=150)
+    print(f"picture: {target}")
+
+
+def _print_pairs(pairs: Sequence[tuple[str, str]], indent: int = 0) -> None:
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        print(f"{' ' * indent}{name:<{width}}  {value}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

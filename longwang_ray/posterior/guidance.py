@@ -1,0 +1,119 @@
+"""Pull a denoiser towards an observation: denoiser in, denoiser out.
+
+With ``s = σ/α`` and ``c = s²/(1 + s²)``, the variance of a unit-variance latent given its noisy one:
+
+* ``HeadGuidance`` (``fast``) moves the estimate by linearised posterior means through the coarse
+  head ``h``, a few times a step,
+
+      x̂ ← x̂ + c Jᵀ Aᵀ (R + c D)⁻¹ (y − A h(x̂)),    R = σ_y²,    D_j ≈ Σ_l (A J Jᵀ Aᵀ)_jl
+
+  The row sums ``D`` bound the matrix, so that observations finer than a latent cell do not
+  overshoot together; for coarser ones they are its diagonal. The denoiser and decoder are not
+  touched: a pass costs a few per cent of a decoder's.
+
+* ``ScoreGuidance`` is the published Gaussian score (SDA, Rozet & Louppe 2023) through the decoder
+  ``d``, with or without the denoiser (``exact``, ``detached``),
+
+      log p = −½ Σ (y − A d(x̂))² / (σ_y² + γ s²),    x̂ ← x̂ + σ²/α ∇_x log p
+
+No sum runs over a tile except those that ``A`` itself is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from longwang_ray.posterior.observation import MonthlyMean, Observation
+from longwang_ray.posterior.reading import Reader
+from longwang_ray.posterior.sampler import Denoise
+from longwang_ray.prior.schedule import Schedule
+
+Guidance = Literal["fast", "detached", "exact"]
+FAST_PASSES = 3
+GAMMA = 1e-2
+
+
+@dataclass(frozen=True)
+class HeadGuidance:
+    """Linearised posterior means through the coarse head.
+
+    Attributes:
+        denoise: The denoiser to guide.
+        schedule: Its schedule.
+        read: The coarse head on the field.
+        operator: ``A`` on the head's cells.
+        observation: ``y`` and its error.
+        passes: Linearisations a step: the logarithm is convex and one undershoots.
+    """
+
+    denoise: Denoise
+    schedule: Schedule
+    read: Reader
+    operator: MonthlyMean
+    observation: Observation
+    passes: int = FAST_PASSES
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        """The guided estimate of the clean latent."""
+        estimate = self.denoise(x, t)
+        ratio = (self.schedule.sigma(t) / self.schedule.alpha(t)).square()
+        variance = ratio / (1.0 + ratio)
+        spread = self.observation.std.square() + variance * self._row_sums(estimate)
+        for _ in range(self.passes):
+            residual = self.observation.residual(self.operator(self.read(estimate)))
+            pull = self.operator.transpose(residual / spread)
+            estimate = estimate + variance * self.read.pull_back(estimate, pull)
+        return estimate
+
+    def _row_sums(self, estimate: Tensor) -> Tensor:
+        """``D`` with the head taken as local: ``A' (A'ᵀ1 · |S|²)/Q²``, ``S = Jᵀ1``.
+
+        ``A'`` is ``A`` on whole latent cells of ``Q`` head cells each.
+        """
+        at = self.read.at
+        cells = at.time * at.lat * at.lon
+        ones = estimate.new_ones([n * r for n, r in zip(estimate.shape[1:], at, strict=True)])
+        slope = self.read.pull_back(estimate, ones)
+        latent = self.operator.coarsen(*at)
+        shares = latent.transpose(self.observation.counts.to(estimate.dtype))
+        return latent(shares * slope.square().sum(0)) / cells**2
+
+
+@dataclass(frozen=True)
+class ScoreGuidance:
+    """The published Gaussian score through the decoder.
+
+    Attributes:
+        denoise: The denoiser to guide.
+        schedule: Its schedule.
+        read: The decoder on all windows.
+        operator: ``A`` on fine cells.
+        observation: ``y`` and its error.
+        denoise_pull_back: Gradient through the denoiser, ``(x, t, g) → Jᵀg`` (``exact``);
+            ``None`` takes ``∂x̂/∂x = 1/α`` (``detached``).
+        gamma: ``γ``: how uncertain an estimate is at each noise level.
+    """
+
+    denoise: Denoise
+    schedule: Schedule
+    read: Reader
+    operator: MonthlyMean
+    observation: Observation
+    denoise_pull_back: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    gamma: float = GAMMA
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        """The guided estimate of the clean latent."""
+        estimate = self.denoise(x, t)
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        ratio = (sigma / alpha).square()
+        residual = self.observation.residual(self.operator(self.read(estimate)))
+        pull = residual / (self.observation.std.square() + self.gamma * ratio)
+        score = self.read.pull_back(estimate, self.operator.transpose(pull))
+        if self.denoise_pull_back is None:
+            return estimate + ratio * score
+        return estimate + sigma.square() / alpha * self.denoise_pull_back(x, t, score)

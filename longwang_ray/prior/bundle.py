@@ -1,0 +1,270 @@
+"""A prior on disk: one self-describing folder.
+
+    prior.json            architecture, window, lattice, transform, grid, statistics, training, metrics
+    weights.safetensors   ``autoencoder.*``, ``denoiser.*``, ``head.*``; float16 is read as float32
+
+The digest is taken over what computes (the weights and the functional part of ``prior.json``), so
+that a better model card leaves published ensembles alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from longwang_ray.domain.grid import RectilinearGrid, era5_grid
+from longwang_ray.domain.lattice import Lattice
+from longwang_ray.prior.autoencoder import Autoencoder, AutoencoderConfig
+from longwang_ray.prior.denoiser import Denoiser, DenoiserConfig
+from longwang_ray.prior.head import CoarseHead, HeadConfig
+from longwang_ray.prior.schedule import CosineSquared, Power, Schedule
+from longwang_ray.prior.transform import LogTransform
+
+FORMAT = 1
+DESCRIPTION, WEIGHTS = "prior.json", "weights.safetensors"
+EMBEDDED = Path(__file__).parent / "weights"
+FUNCTIONAL = (
+    "format", "grid", "lattice", "transform", "dry_threshold", "latent",
+    "autoencoder", "denoiser", "schedule", "head",
+)  # fmt: skip
+SCHEDULES: dict[str, type[CosineSquared | Power]] = {"cosine_squared": CosineSquared, "power": Power}
+
+
+class PriorError(ValueError):
+    """A bundle that cannot be used; says which file and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Autoencoder, denoiser, head, and all that is needed to use them.
+
+    Attributes:
+        autoencoder: Rain ↔ latent.
+        denoiser: Denoiser of standardised latents.
+        head: Standardised latent → coarse daily means; ``None`` for imported priors.
+        transform: Rain ↔ the networks' unit.
+        latent_mean: Mean of each latent channel.
+        latent_std: Standard deviation of each latent channel.
+        window: Days, rows and columns of a window, in fine cells.
+        stride: Days, rows and columns between windows.
+        grid_step: Spacing of the fine grid, degrees.
+        dry_threshold: Rain below it is drizzle that the decoder made up, mm/day.
+        card: What it is, where it comes from and how good it is.
+    """
+
+    autoencoder: Autoencoder
+    denoiser: Denoiser
+    head: CoarseHead | None
+    transform: LogTransform
+    latent_mean: tuple[float, ...]
+    latent_std: tuple[float, ...]
+    window: tuple[int, int, int]
+    stride: tuple[int, int, int]
+    grid_step: float = 0.25
+    dry_threshold: float = 0.1
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.card.get("name", "unnamed"))
+
+    @property
+    def intended_use(self) -> str:
+        """What its output may be used for: ``demonstration`` or ``research``."""
+        return str(self.card.get("intended_use", "research"))
+
+    @property
+    def channels(self) -> int:
+        """Latent channels."""
+        return self.autoencoder.config.latent_channels
+
+    @property
+    def compression(self) -> tuple[int, int, int]:
+        """Days, rows and columns of fine cells a latent cell."""
+        return self.autoencoder.config.compression
+
+    @cached_property
+    def grid(self) -> RectilinearGrid:
+        """The fine grid."""
+        return era5_grid(self.grid_step)
+
+    @cached_property
+    def lattice(self) -> Lattice:
+        """All windows of the globe, in latent cells."""
+        ratio = zip(self.window, self.stride, self.compression, strict=True)
+        window, stride = zip(*((w // c, s // c) for w, s, c in ratio), strict=True)
+        rows, columns = self.compression[1:]
+        return Lattice(
+            window, stride, self.compression, (self.grid.n_lat // rows, self.grid.n_lon // columns)
+        )
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The networks by their names in the weights file."""
+        parts = {"autoencoder": self.autoencoder, "denoiser": self.denoiser.network}
+        return parts if self.head is None else {**parts, "head": self.head}
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers were learned."""
+        return sum(p.numel() for module in self.modules.values() for p in module.parameters())
+
+    @cached_property
+    def digest(self) -> str:
+        """sha256 of what computes."""
+        weights = save({k: v.half() for k, v in self.state().items()})
+        text = json.dumps({k: self.description()[k] for k in FUNCTIONAL}, sort_keys=True)
+        return hashlib.sha256(text.encode() + hashlib.sha256(weights).digest()).hexdigest()
+
+    def state(self) -> dict[str, Tensor]:
+        """All weights under their names in the file."""
+        return {
+            f"{part}.{name}": tensor.detach().cpu().contiguous()
+            for part, module in self.modules.items()
+            for name, tensor in module.state_dict().items()
+        }
+
+    def to(self, device: torch.device | str) -> Prior:
+        """Move the networks; returns the prior itself."""
+        for module in self.modules.values():
+            module.to(device)
+        return self
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """Rain of standardised latents.
+
+        Args:
+            latent: ``(batch, channel, T, H, W)``.
+
+        Returns:
+            mm/day, ``(batch, days, lat, lon)``, not negative.
+        """
+        place = (1, -1, 1, 1, 1)
+        mean, std = latent.new_tensor(self.latent_mean), latent.new_tensor(self.latent_std)
+        v = self.autoencoder.decode(latent * std.view(place) + mean.view(place))
+        return self.transform.inverse(v)[:, 0]
+
+    def description(self) -> dict[str, Any]:
+        """The content of ``prior.json``."""
+        return {
+            **self.card,
+            "format": FORMAT,
+            "grid": {"step": self.grid_step},
+            "lattice": {"window": list(self.window), "stride": list(self.stride)},
+            "transform": asdict(self.transform),
+            "dry_threshold": self.dry_threshold,
+            "latent": {"mean": list(self.latent_mean), "std": list(self.latent_std)},
+            "autoencoder": asdict(self.autoencoder.config),
+            "denoiser": asdict(self.denoiser.config),
+            "schedule": asdict(self.denoiser.schedule),  # type: ignore[call-overload]
+            "head": None if self.head is None else asdict(self.head.config),
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """Write the bundle into a new or empty folder, weights as float16.
+
+        Raises:
+            PriorError: if a bundle is already there.
+        """
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        if (target / DESCRIPTION).exists():
+            raise PriorError(f"{target}: holds a prior already; choose another folder")
+        (target / WEIGHTS).write_bytes(save({k: v.half() for k, v in self.state().items()}))
+        (target / DESCRIPTION).write_text(json.dumps(self.description(), indent=1) + "\n")
+
+
+def open_prior(where: str | Path) -> Prior:
+    """Open a prior.
+
+    Args:
+        where: The name of an embedded prior (``demo``), a folder, or an fsspec URL of one.
+
+    Raises:
+        PriorError: if it is not there, or not whole.
+    """
+    embedded = EMBEDDED / str(where)
+    named = "/" not in str(where) and (embedded / DESCRIPTION).exists()
+    folder = str(embedded if named else where).rstrip("/")
+    text, weights = (_read(f"{folder}/{file}") for file in (DESCRIPTION, WEIGHTS))
+    try:
+        description = json.loads(text)
+        tensors = load(weights)
+    except (json.JSONDecodeError, SafetensorError) as error:
+        raise PriorError(f"{folder}: is not a whole prior ({error}); copy it again") from error
+    if description.get("format") != FORMAT:
+        raise PriorError(
+            f"{folder}/{DESCRIPTION}: format is {description.get('format')!r}, this version reads "
+            f"{FORMAT}; install the version that wrote it"
+        )
+    try:
+        prior = _build(description)
+    except (KeyError, TypeError) as error:
+        raise PriorError(f"{folder}/{DESCRIPTION}: {error!r} is missing or unknown") from error
+    _load_weights(prior, tensors, folder)
+    return prior
+
+
+def _read(url: str) -> bytes:
+    try:
+        with fsspec.open(url, "rb") as handle:
+            return bytes(handle.read())
+    except (OSError, ValueError, ImportError) as error:
+        known = ", ".join(sorted(p.name for p in EMBEDDED.iterdir() if p.is_dir()))
+        raise PriorError(
+            f"prior: cannot read {url} ({error}); give a folder or URL that holds {DESCRIPTION} "
+            f"and {WEIGHTS}, or one of the embedded priors: {known}"
+        ) from error
+
+
+def _build(d: Mapping[str, Any]) -> Prior:
+    schedule_of = dict(d["schedule"])
+    schedule: Schedule = SCHEDULES[schedule_of.pop("kind")](**schedule_of)
+    auto, denoiser = _tupled(d["autoencoder"]), _tupled(d["denoiser"])
+    return Prior(
+        autoencoder=Autoencoder(AutoencoderConfig(**auto)),
+        denoiser=Denoiser(DenoiserConfig(**denoiser), schedule),
+        head=None if d["head"] is None else CoarseHead(HeadConfig(**d["head"])),
+        transform=LogTransform(**d["transform"]),
+        latent_mean=tuple(d["latent"]["mean"]),
+        latent_std=tuple(d["latent"]["std"]),
+        window=tuple(d["lattice"]["window"]),
+        stride=tuple(d["lattice"]["stride"]),
+        grid_step=d["grid"]["step"],
+        dry_threshold=d["dry_threshold"],
+        card={k: v for k, v in d.items() if k not in FUNCTIONAL},
+    )
+
+
+def _tupled(value: Any) -> Any:  # noqa: ANN401 (JSON)
+    """JSON's lists as the tuples that frozen configurations hold."""
+    if isinstance(value, dict):
+        return {k: _tupled(v) for k, v in value.items()}
+    return tuple(_tupled(v) for v in value) if isinstance(value, list) else value
+
+
+def _load_weights(prior: Prior, tensors: Mapping[str, Tensor], folder: str) -> None:
+    for part, module in prior.modules.items():
+        own = {
+            name.removeprefix(f"{part}."): tensor.float()
+            for name, tensor in tensors.items()
+            if name.startswith(f"{part}.")
+        }
+        try:
+            module.load_state_dict(own)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[1].strip()
+            raise PriorError(f"{folder}/{WEIGHTS}: does not fit {DESCRIPTION}: {reason}") from error
+        module.eval().requires_grad_(False)

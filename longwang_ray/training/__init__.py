@@ -1,0 +1,1 @@
+"""Fit a prior: autoencoder, then denoiser, then coarse head, into one bundle."""

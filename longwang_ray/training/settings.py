@@ -1,0 +1,215 @@
+"""What ``longwang train`` is told: data, sizes and optimisation of each network.
+
+Read as strictly as a run's configuration: an unknown key or a wrong type names its dotted path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from longwang_ray.config import load_model
+
+
+def _listed(value: object) -> object:
+    """YAML knows lists only; the strict models hold tuples."""
+    return tuple(_listed(v) for v in value) if isinstance(value, list) else value
+
+
+Positive: TypeAlias = Annotated[int, Field(ge=1)]
+Share: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+Weight: TypeAlias = Annotated[float, Field(ge=0)]
+Triple: TypeAlias = Annotated[tuple[Positive, Positive, Positive], BeforeValidator(_listed)]
+Sizes: TypeAlias = Annotated[tuple[Positive, ...], BeforeValidator(_listed), Field(min_length=1)]
+Levels: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_listed)]
+Triples: TypeAlias = Annotated[tuple[Triple, ...], BeforeValidator(_listed)]
+Folder: TypeAlias = Annotated[Path, Field(strict=False)]
+
+
+class Strict(BaseModel):
+    """A frozen part: an unknown key or another type is an error."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
+    )
+
+
+class SyntheticData(Strict):
+    """Training days from the synthetic Earth; ``held_out`` of the sequences are kept back."""
+
+    kind: Literal["synthetic"] = "synthetic"
+    seed: int = 1
+    sequences: Positive = 24
+    days: Positive = 16
+    held_out: Positive = 4
+
+    @model_validator(mode="after")
+    def _check_sequences(self) -> SyntheticData:
+        if self.held_out >= self.sequences:
+            raise ValueError(
+                f"holds out {self.held_out} of {self.sequences} sequences: none is left to train on"
+            )
+        return self
+
+
+class TransformSettings(Strict):
+    """Where the logarithm turns linear, mm/day; its range is measured on the data."""
+
+    epsilon: Annotated[float, Field(gt=0)] = 0.1
+
+
+class LossSettings(Strict):
+    """Weights of the autoencoder's loss."""
+
+    spatial: Weight = 10.0
+    temporal: Weight = 10.0
+    kl: Weight = 1e-6
+
+
+class OptimisationSettings(Strict):
+    """See ``training.loop.Optimisation``."""
+
+    steps: Positive
+    batch: Positive
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    warmup: Annotated[int, Field(ge=0)] = 100
+    ema: Share = 0.999
+    clip: Annotated[float, Field(gt=0)] = 1.0
+    weight_decay: Weight = 1e-4
+    checkpoint_every: Positive = 250
+    bf16: bool = False
+
+
+class AutoencoderSettings(Strict):
+    """Sizes and fit of the autoencoder; ``window`` is what it is fitted on."""
+
+    channels: Positive = 128
+    multipliers: Sizes = (1, 2, 4)
+    blocks: Positive = 4
+    latent_channels: Positive = 16
+    time_compression: Positive = 4
+    kernel: Triple = (3, 3, 3)
+    norm: Literal["group", "cell"] = "group"
+    window: Triple
+    loss: LossSettings = LossSettings()
+    optimisation: OptimisationSettings
+
+    @property
+    def compression(self) -> tuple[int, int, int]:
+        """Days, rows and columns of fine cells a latent cell."""
+        space = 2 ** (len(self.multipliers) - 1)
+        return self.time_compression, space, space
+
+    @model_validator(mode="after")
+    def _check_window(self) -> AutoencoderSettings:
+        _check_multiple("window", self.window, self.compression)
+        return self
+
+
+class DenoiserSettings(Strict):
+    """Sizes and fit of the denoiser."""
+
+    channels: Sizes = (512, 512, 512, 512)
+    blocks: Sizes = (4, 4, 4)
+    strides: Triples = ((1, 2, 2), (2, 2, 2), (2, 2, 2))
+    attention: Levels = (0, 1, 2)
+    heads: Positive = 4
+    embedding: Positive = 32
+    norm: Literal["group", "cell"] = "group"
+    parametrisation: Literal["epsilon", "edm"] = "edm"
+    context_dropout: Share = 0.15
+    optimisation: OptimisationSettings
+
+    @model_validator(mode="after")
+    def _check_levels(self) -> DenoiserSettings:
+        levels = len(self.channels) - 1
+        for name in ("blocks", "strides"):
+            if (count := len(getattr(self, name))) != levels:
+                raise ValueError(
+                    f"{name} has {count} entries, channels asks for {levels}: one for each level "
+                    "but the bottleneck"
+                )
+        return self
+
+
+class ScheduleSettings(Strict):
+    """Noise-to-signal ratios that the denoiser learns."""
+
+    s_min: Annotated[float, Field(gt=0)] = 0.02
+    s_max: Annotated[float, Field(gt=0)] = 60.0
+    rho: Annotated[float, Field(gt=0)] = 5.0
+
+
+class HeadSettings(Strict):
+    """Sizes and fit of the coarse head; ``noise`` is added to its latents, in their deviations."""
+
+    channels: Positive = 48
+    noise: Weight = 0.05
+    optimisation: OptimisationSettings
+
+
+class LatticeSettings(Strict):
+    """Window and stride in days and fine cells."""
+
+    window: Triple
+    stride: Triple
+
+
+class TrainConfig(Strict):
+    """All of a training run.
+
+    `output` keeps days, checkpoints and logs; `bundle` becomes the finished prior. What decodes
+    below `dry_threshold`, mm/day, is dry.
+    """
+
+    name: Annotated[str, Field(min_length=1)]
+    description: str = ""
+    intended_use: Literal["demonstration", "research"]
+    output: Folder
+    bundle: Folder
+    seed: Annotated[int, Field(ge=0)] = 0
+    threads: Positive | None = None
+    dry_threshold: Weight = 0.1
+    data: SyntheticData
+    transform: TransformSettings = TransformSettings()
+    lattice: LatticeSettings
+    schedule: ScheduleSettings = ScheduleSettings()
+    autoencoder: AutoencoderSettings
+    denoiser: DenoiserSettings
+    head: HeadSettings
+
+    @model_validator(mode="after")
+    def _check_windows(self) -> TrainConfig:
+        for name in ("window", "stride"):
+            value = getattr(self.lattice, name)
+            _check_multiple(f"lattice.{name}", value, self.autoencoder.compression)
+        longest = max(self.lattice.window[0], self.autoencoder.window[0])
+        if longest > self.data.days:
+            raise ValueError(
+                f"a window has {longest} days and a sequence only {self.data.days}: raise data.days"
+            )
+        return self
+
+
+def load_train_config(path: str | Path, overrides: Iterable[str] = ()) -> TrainConfig:
+    """Read a training's configuration; relative paths in it are meant from the current folder.
+
+    Args:
+        path: A YAML file.
+        overrides: ``dotted.path=value`` each: ``denoiser.optimisation.steps=9000``.
+
+    Raises:
+        ConfigError: As `load_config` does for a run.
+    """
+    return load_model(TrainConfig, path, overrides)
+
+
+def _check_multiple(name: str, cells: Triple, compression: Triple) -> None:
+    if any(c % step for c, step in zip(cells, compression, strict=True)):
+        raise ValueError(
+            f"{name} is {list(cells)}, must be a multiple of {list(compression)}: the days, rows "
+            "and columns of a latent cell"
+        )
