@@ -1,13 +1,15 @@
 """The command line: ``longwang plan | run | status | verify | plot | evaluate | train``.
 
 Every command says in one readable message what went wrong, and ends with a code that says so:
-0 done, 1 refused or failed, 2 not complete, 130 and 143 stopped by a signal.
+0 done, 1 refused or failed, 2 wrong usage, 3 not complete, 130 and 143 stopped by a signal.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -16,12 +18,14 @@ from types import FrameType
 
 from longwang_ray import __version__
 
-DONE, FAILED, INCOMPLETE = 0, 1, 2
+DONE, FAILED, INCOMPLETE = 0, 1, 3
 SIGNALLED = 128
+MOST_PROBLEMS = 20
+"""Problems that ``verify`` prints; a store without its shards has millions."""
 
 
-class Terminated(Exception):
-    """SIGTERM arrived."""
+class Terminated(BaseException):
+    """SIGTERM arrived; like Ctrl-C it is no fault of the work it interrupts."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,12 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return command(options)
     except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return SIGNALLED + signal.SIGINT
+        return _stopped(options.name, signal.SIGINT)
     except Terminated:
-        print("\nterminated; the same command goes on from here", file=sys.stderr)
-        return SIGNALLED + signal.SIGTERM
-    except BrokenPipeError:
+        return _stopped(options.name, signal.SIGTERM)
+    except BrokenPipeError:  # e.g. `| head`; Python would complain once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SIGNALLED + signal.SIGPIPE
     except Exception as error:
         if options.verbose:
@@ -58,6 +61,15 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise Terminated
 
 
+def _stopped(command: str, by: signal.Signals) -> int:
+    after = {
+        "run": ": what is written stays, and the same command samples the rest",
+        "train": ": the same command goes on from the last checkpoint",
+    }
+    print(f"\nlongwang {command}: stopped by {by.name}{after.get(command, '')}", file=sys.stderr)
+    return SIGNALLED + by
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="longwang",
@@ -70,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, function: Callable[[argparse.Namespace], int], text: str) -> _Parser:
         one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         one.set_defaults(command=function, name=name)
+        one.add_argument(
+            "--verbose", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
         return one
 
     _configured(add("plan", _plan, "print what a run would do, and start nothing"))
@@ -81,10 +96,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     plot = _stored(add("plot", _plot, "draw three days of each realization beside the month"))
     plot.add_argument("--group", help="gcm/scenario/variant, if the store has several")
-    plot.add_argument("--month", help="YYYY-MM; the first complete one if left out")
+    plot.add_argument("--month", type=_month, help="YYYY-MM; the first complete one if left out")
     plot.add_argument("-o", "--output", type=Path, help="PNG to write (default STORE.png)")
     evaluate = _stored(add("evaluate", _evaluate, "score a store against daily rain"))
-    evaluate.add_argument("reference", help="daily rain: NetCDF or Zarr, a path or URL")
+    evaluate.add_argument(
+        "reference", metavar="REFERENCE", help="daily rain: NetCDF or Zarr, a path or URL"
+    )
     evaluate.add_argument("--variable", default="pr", help="its variable (default pr)")
     evaluate.add_argument("--group", help="gcm/scenario/variant, if the store has several")
     train = _configured(add("train", _train, "fit a prior, and write its bundle"))
@@ -93,6 +110,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 _Parser = argparse.ArgumentParser
+
+
+def _month(text: str) -> str:
+    if not re.fullmatch(r"\d{4}-(0[1-9]|1[0-2])", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a month: write YYYY-MM")
+    return text
 
 
 def _configured(parser: _Parser) -> _Parser:
@@ -123,15 +146,15 @@ def _run(options: argparse.Namespace) -> int:
     prepared = plan_ensemble(load_config(options.config, options.overrides))
     _print_pairs(describe_plan(prepared))
     summary = run_ensemble(prepared)
-    for key, why in summary.failed.items():
-        print(f"given up: {key}: {why}")
     for line in summary.lines():
         print(line)
-    if summary.complete:
+    if not summary.complete:
+        return INCOMPLETE
+    try:
         _draw(summary.store, summary.groups[0].path, None, None)
-        return DONE
-    print(f"not complete: run the same command again, or see longwang status {summary.store}")
-    return INCOMPLETE
+    except (ValueError, OSError) as error:  # the rain is there: a picture is only a picture
+        print(f"no picture: {error}", file=sys.stderr)
+    return DONE
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -142,7 +165,7 @@ def _status(options: argparse.Namespace) -> int:
         print(f"{group.path}: {group.done} of {group.asked} shards ({share:.0%})")
         pairs = [
             ("realizations", str(group.realizations)),
-            ("complete", ", ".join(group.periods) or "nothing yet"),
+            ("complete", ", ".join(map(_words, group.periods)) or "no period yet"),
             ("intended use", group.intended_use),
             ("recipe", group.recipe[:16]),
         ]
@@ -158,14 +181,21 @@ def _verify(options: argparse.Namespace) -> int:
     from longwang_ray.store import verify
 
     found = verify(options.store, tolerance=options.tolerance)
-    for problem in found.problems:
+    for problem in found.problems[:MOST_PROBLEMS]:
         print(f"problem: {problem}")
+    if len(found.problems) > MOST_PROBLEMS:
+        print(f"… and {len(found.problems) - MOST_PROBLEMS} more")
     print(
-        f"{found.shards} shards read, {found.months} monthly means compared, "
-        f"largest relative difference {found.closure:.1e}, {found.unmet} recorded as unmet"
+        f"read {found.shards} shards; compared {found.months} monthly means of GCM cells with "
+        f"the GCM: they differ by {found.closure:.1e} at most (allowed {options.tolerance:g}), "
+        f"{found.unmet} could not be met and are recorded so"
     )
-    print("verified" if found.ok else f"{len(found.problems)} problems")
+    print(f"{options.store}: " + ("verified" if found.ok else f"problems: {len(found.problems)}"))
     return DONE if found.ok else FAILED
+
+
+def _words(period: str) -> str:
+    return period.replace("/", " to ")
 
 
 def _plot(options: argparse.Namespace) -> int:

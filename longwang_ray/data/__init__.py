@@ -1,1 +1,1 @@
-"""What goes in: monthly rain of climate models, daily rain to learn from, and a synthetic Earth."""
+"""What goes in: monthly rain of climate models, daily rain to learn from, a synthetic Earth."""

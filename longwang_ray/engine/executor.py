@@ -108,6 +108,11 @@ class Job(Generic[Item]):
         """The item's key."""
         return self.item.key
 
+    @property
+    def suspect(self) -> bool:
+        """Whether it was there when a worker failed or died, and may do so again."""
+        return self.attempts + self.losses > 0
+
 
 class JobQueue(Generic[Item]):
     """What is left to do: a lazy iterator, with the jobs to be repeated before it.
@@ -135,12 +140,16 @@ class JobQueue(Generic[Item]):
         self._drained = True
         return None
 
+    def put_back(self, job: Job[Item]) -> None:
+        """Return a job that was taken and not begun."""
+        self._again.appendleft(job)
+
     @property
     def exhausted(self) -> bool:
         """Whether nothing waits and nothing new will come."""
         job = self.take()
         if job is not None:
-            self._again.appendleft(job)
+            self.put_back(job)
         return job is None
 
     @property

@@ -86,16 +86,23 @@ class Pool(Generic[Item]):
         self.health.alive = sum(slot.node is not None for slot in self._slots)
 
     def feed(self) -> None:
-        """Give each living actor an item, then a second one while there is plenty."""
+        """Give each living actor an item, then a second one while there is plenty.
+
+        A suspect has its actor for itself: one that dies at once takes the answer of the item
+        before it along, which would be charged in its place.
+        """
         alive = [slot for slot in self._slots if slot.node is not None]
         for depth in range(_IN_FLIGHT):
             if depth and self._queue.waiting <= len(alive):
                 return  # near the end an item in reserve would wait here while others idle
             for slot in alive:
-                if len(slot.calls) > depth:
+                if len(slot.calls) > depth or any(job.suspect for _, job in slot.calls):
                     continue
                 job = self._queue.take()
                 if job is None:
+                    return
+                if depth and job.suspect:
+                    self._queue.put_back(job)
                     return
                 job.since = time.monotonic()
                 slot.calls.append((slot.actor.work.remote(job.item), job))

@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self
 
 import ray
@@ -196,9 +196,11 @@ class RayExecutor:
             }
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        with _own_signals(), _own_words():
+        with _own_signals() as waiting, _own_words():
             ray.init(address=self._address, **quiet)
-        self._owns_ray = True
+            self._owns_ray = True
+        for number in waiting:
+            signal.raise_signal(number)
         logger.debug("Ray started: %s", self._address)
 
 
@@ -226,14 +228,26 @@ def _own_words() -> Iterator[None]:
 
 
 @contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep our handlers: ``ray.init`` puts its own SIGTERM handler in their place."""
+def _own_signals() -> Iterator[list[int]]:
+    """Keep our handlers: ``ray.init`` puts its own SIGTERM handler in their place.
+
+    The first Ctrl-C waits until Ray has started, in the list that this yields: half a Ray cannot
+    be stopped, and its processes would stay. A second one does not wait.
+    """
+    waiting: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield waiting
         return
+
+    def wait(number: int, _frame: FrameType | None) -> None:
+        if waiting:
+            raise KeyboardInterrupt
+        waiting.append(number)
+
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, wait)
     try:
-        yield
+        yield waiting
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

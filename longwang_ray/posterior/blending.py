@@ -3,8 +3,8 @@
     f(x) = Σ_k w_k · F(x|_k),      Σ_k w_k = 1
 
 The sum over windows ``k`` runs in one fixed order, in batches of a fixed size. Its gradient
-separates: with the cotangent ``g`` of the blended field, each window gives ``Jᵀ_k (w_k · g)`` on its
-own, so that activations never exist for more than one batch.
+separates: with the cotangent ``g`` of the blended field, each window gives ``Jᵀ_k (w_k · g)`` on
+its own, so that activations never exist for more than one batch.
 """
 
 from __future__ import annotations

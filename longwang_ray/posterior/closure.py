@@ -1,13 +1,20 @@
 """Exact agreement with the month: a smooth factor on every day of it.
 
-With ``m̄`` the month's mean rain, the factor field ``f`` starts at 1 and is iterated,
+With ``m̄`` the month's mean rain and ``r = y / A(f m̄)``, the factor field ``f`` starts at 1 and is
+iterated, first
 
-    f ← f · I(y / A(f m̄)),
+    f ← f · I(r)                      I: bilinear between GCM cell centres,
 
-where ``I`` interpolates bilinearly between GCM cell centres, so that the GCM's grid is not drawn
-into the rain. Cells of the two grids do not nest, hence the iteration. Zeros stay zero, nothing
-turns negative, and the days of a month keep their proportions. A cell with ``y > 0`` and no rain at
-all is left alone and its residual recorded.
+so that the GCM's grid is not drawn into the rain, then for what that leaves open (per mille)
+
+    f ← f · (Aᵀ r / Aᵀ 1)^1.5         Richardson–Lucy, over-relaxed.
+
+The first alone may run away: where two cells have their only rain on the edge they share, it has
+no solution. The second descends (at exponent 1, the Kullback–Leibler divergence) for any ``y``,
+``y = 0`` too. Zeros stay zero, nothing turns negative, and the days of a month keep their
+proportions. A cell with ``y > 0`` and no rain, or so
+little that it would have to grow more than ``LARGEST`` times, is not forced: its residual is
+recorded.
 """
 
 from __future__ import annotations
@@ -22,8 +29,15 @@ from longwang_ray.domain.grid import CIRCLE, RectilinearGrid
 from longwang_ray.posterior.observation import MonthlyMean, Observation
 
 ITERATIONS = 60
-LARGEST_STEP = 8.0
-"""A cell's factor grows at most this much in one iteration."""
+SMOOTH = 12
+"""How many of them interpolate; they leave a correction of 0.05 % in the median."""
+
+STEP, SMOOTH_RANGE = 4.0, 8.0
+"""How much the smooth factor changes in one iteration and in all."""
+
+RELAXATION = 1.5
+LARGEST = 30.0
+"""The largest factor: a sliver of rain may not have to bring a whole cell's month."""
 
 
 @dataclass(frozen=True)
@@ -115,11 +129,17 @@ def close_month(
     rows, columns = operator.lat.double(), operator.lon.double()
     field, counts = mean.double(), observation.counts[0]
     y, std = observation.mean[0].double(), observation.std[0].double()
-    before = rows @ field @ columns.T
-    factor, now = torch.ones_like(field), before
-    for _ in range(iterations):
-        ratio = torch.where(now > 0, y / now.clamp(min=1e-30), 1.0).clamp(max=LARGEST_STEP)
-        factor = factor * interpolate(torch.where(counts, ratio, 1.0))
+    before = now = rows @ field @ columns.T
+    reach = rows.T @ torch.ones_like(now) @ columns
+    factor = torch.ones_like(field)
+    for iteration in range(iterations):
+        ratio = torch.where(counts & (now > 0), y / now.clamp(min=1e-30), 1.0)
+        if iteration < SMOOTH:
+            step = interpolate(ratio.clamp(1 / STEP, STEP))
+            factor = (factor * step).clamp(1 / SMOOTH_RANGE, SMOOTH_RANGE)
+        else:
+            step = torch.where(reach > 0, rows.T @ ratio @ columns / reach, 1.0)
+            factor = (factor * step**RELAXATION).clamp(max=LARGEST)
         now = rows @ (factor * field) @ columns.T
     absent = torch.full_like(before, torch.nan)
     return Closed(

@@ -1,6 +1,6 @@
 """Pull a denoiser towards an observation: denoiser in, denoiser out.
 
-With ``s = σ/α`` and ``c = s²/(1 + s²)``, the variance of a unit-variance latent given its noisy one:
+With ``s = σ/α``, a unit-variance latent has the variance ``c = s²/(1 + s²)`` given its noisy one:
 
 * ``HeadGuidance`` (``fast``) moves the estimate by linearised posterior means through the coarse
   head ``h``, a few times a step,
@@ -9,7 +9,10 @@ With ``s = σ/α`` and ``c = s²/(1 + s²)``, the variance of a unit-variance la
 
   The row sums ``D`` bound the matrix, so that observations finer than a latent cell do not
   overshoot together; for coarser ones they are its diagonal. The denoiser and decoder are not
-  touched: a pass costs a few per cent of a decoder's.
+  touched: a pass costs a few per cent of a decoder's. Rain is close to exponential in the latent:
+  linearised at a dry estimate, a wet month would ask for a leap. So both sides are compared on a
+  logarithmic scale, ``g(y) − g(A h)`` with ``g = log(· + floor)``, where the head is close to
+  linear; ``R`` and ``J`` are those of the compared values.
 
 * ``ScoreGuidance`` is the published Gaussian score (SDA, Rozet & Louppe 2023) through the decoder
   ``d``, with or without the denoiser (``exact``, ``detached``),
@@ -22,9 +25,10 @@ No sum runs over a tile except those that ``A`` itself is made of.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 from longwang_ray.posterior.observation import MonthlyMean, Observation
@@ -33,8 +37,52 @@ from longwang_ray.posterior.sampler import Denoise
 from longwang_ray.prior.schedule import Schedule
 
 Guidance = Literal["fast", "detached", "exact"]
+PullBack = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""``(x, t, g) → Jᵀ g`` of a denoiser at ``x`` and time ``t``."""
+
 FAST_PASSES = 3
 GAMMA = 1e-2
+
+
+class Scale(Protocol):
+    """On which scale an estimate is compared with its observation."""
+
+    def __call__(self, rain: Tensor) -> Tensor:
+        """Rain in mm/day on this scale."""
+
+    def slope(self, rain: Tensor) -> Tensor:
+        """Derivative of the scale."""
+
+
+class Linear:
+    """mm/day as they are."""
+
+    def __call__(self, rain: Tensor) -> Tensor:
+        """The rain itself."""
+        return rain
+
+    def slope(self, rain: Tensor) -> Tensor:
+        """One."""
+        return torch.ones_like(rain)
+
+
+@dataclass(frozen=True)
+class Logarithmic:
+    """``log(rain + floor)``.
+
+    Attributes:
+        floor: Where the logarithm turns linear, mm/day.
+    """
+
+    floor: float = 0.2
+
+    def __call__(self, rain: Tensor) -> Tensor:
+        """Logarithm of rain."""
+        return (rain + self.floor).log()
+
+    def slope(self, rain: Tensor) -> Tensor:
+        """``1/(rain + floor)``."""
+        return 1.0 / (rain + self.floor)
 
 
 @dataclass(frozen=True)
@@ -47,7 +95,8 @@ class HeadGuidance:
         read: The coarse head on the field.
         operator: ``A`` on the head's cells.
         observation: ``y`` and its error.
-        passes: Linearisations a step: the logarithm is convex and one undershoots.
+        scale: On which estimate and observation are compared.
+        passes: Linearisations a step.
     """
 
     denoise: Denoise
@@ -55,6 +104,7 @@ class HeadGuidance:
     read: Reader
     operator: MonthlyMean
     observation: Observation
+    scale: Scale = field(default_factory=Linear)
     passes: int = FAST_PASSES
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
@@ -62,10 +112,16 @@ class HeadGuidance:
         estimate = self.denoise(x, t)
         ratio = (self.schedule.sigma(t) / self.schedule.alpha(t)).square()
         variance = ratio / (1.0 + ratio)
-        spread = self.observation.std.square() + variance * self._row_sums(estimate)
+        observed, scale = self.observation, self.scale
+        aim, error = scale(observed.mean), observed.std * scale.slope(observed.mean)
+        spread: Tensor | None = None
         for _ in range(self.passes):
-            residual = self.observation.residual(self.operator(self.read(estimate)))
-            pull = self.operator.transpose(residual / spread)
+            seen = self.operator(self.read(estimate))
+            slope = scale.slope(seen)
+            if spread is None:
+                spread = error.square() + variance * slope.square() * self._row_sums(estimate)
+            missing = torch.where(observed.counts, aim - scale(seen), 0.0)
+            pull = self.operator.transpose(slope * missing / spread)
             estimate = estimate + variance * self.read.pull_back(estimate, pull)
         return estimate
 
@@ -94,7 +150,7 @@ class ScoreGuidance:
         operator: ``A`` on fine cells.
         observation: ``y`` and its error.
         denoise_pull_back: Gradient through the denoiser, ``(x, t, g) → Jᵀg`` (``exact``);
-            ``None`` takes ``∂x̂/∂x = 1/α`` (``detached``).
+            ``None`` takes ``∂x̂/∂x = 1/α`` (``detached`` of an ε-prediction).
         gamma: ``γ``: how uncertain an estimate is at each noise level.
     """
 
@@ -103,7 +159,7 @@ class ScoreGuidance:
     read: Reader
     operator: MonthlyMean
     observation: Observation
-    denoise_pull_back: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    denoise_pull_back: PullBack | None = None
     gamma: float = GAMMA
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What a climate model's month says about days: the operator ``A`` and its error.
 
-    y[m, J, I] = Σ_{d, i, j} M[m, d] W_lat[J, i] W_lon[I, j] x[d, i, j],    σ_y = relative · y + floor
+    y[m, J, I] = Σ_{d, i, j} M[m, d] W_lat[J, i] W_lon[I, j] x[d, i, j]
+    σ_y = relative · y + floor
 
 ``M`` averages the real days of each calendar month, the other two are exact overlaps in sin φ and
 λ with the GCM's native cells. Three small matrices; nothing is regridded. Observed are the months
@@ -101,10 +102,10 @@ def monthly_mean(
         row[month.start - days[0] : month.stop - days[0]] = 1.0 / month.days
     lat = overlap_lat(gcm.lat_bounds, fine.lat_bounds[rows])
     lon = overlap_lon(gcm.lon_bounds, fine.lon_bounds[columns])
-    return MonthlyMean(
-        *(torch.from_numpy(w.astype(np.float32)) for w in (means, lat.weights, lon.weights)),
-        torch.from_numpy(lat.whole[:, None] & lon.whole[None, :]),
-    )
+    weights = (means, lat.weights, lon.weights)
+    days_of, rows_of, columns_of = (torch.from_numpy(w.astype(np.float32)) for w in weights)
+    inside = torch.from_numpy(lat.whole[:, None] & lon.whole[None, :])
+    return MonthlyMean(days_of, rows_of, columns_of, inside)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ around it as closing needs.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -22,7 +22,13 @@ from longwang_ray.domain.noise import NoiseKey, noise_field
 from longwang_ray.domain.plan import Tile
 from longwang_ray.posterior.blending import Blend, BlendedDenoiser, Resolution
 from longwang_ray.posterior.closure import Closed, close_month, interpolation
-from longwang_ray.posterior.guidance import Guidance, HeadGuidance, ScoreGuidance
+from longwang_ray.posterior.guidance import (
+    Guidance,
+    HeadGuidance,
+    Logarithmic,
+    PullBack,
+    ScoreGuidance,
+)
 from longwang_ray.posterior.observation import (
     ErrorModel,
     MonthlyMean,
@@ -54,7 +60,7 @@ class Sampling:
 
     steps: int = 8
     guidance: Guidance = "fast"
-    error: ErrorModel = ErrorModel()
+    error: ErrorModel = field(default_factory=ErrorModel)
     batch: int = 16
     decode_batch: int = 2
 
@@ -140,11 +146,14 @@ def sample_latent(
     extent = tile.extent
     noise = noise_field(key, extent, prior.channels, prior.lattice)
     blend = Blend(extent, sampling.batch, device)
-    context = torch.from_numpy(contexts(extent, prior, monthly.record.calendar)).to(blend.device)
+    told = torch.from_numpy(contexts(extent, prior, monthly.record.calendar)).to(blend.device)
+    context = told if prior.denoiser.config.context else None
     denoise = BlendedDenoiser(blend, prior.denoiser, context)
     guided = guide(denoise, prior, tile, monthly, sampling)
     field = torch.from_numpy(noise).to(blend.device)
-    return sample(guided, field, prior.denoiser.schedule, sampling.steps)
+    # Imported priors keep the published step: near t = 1 their x̂ is too rough to extrapolate.
+    order = 1 if prior.denoiser.config.parametrisation == "epsilon" else 2
+    return sample(guided, field, prior.denoiser.schedule, sampling.steps, order)
 
 
 def guide(
@@ -165,12 +174,15 @@ def guide(
             )
         head = HeadReader(prior.head, closed=tile.extent.lon.wraps)
         rows, columns = prior.compression[1] // QUARTERS, prior.compression[2] // QUARTERS
-        return HeadGuidance(
-            denoise, schedule, head, operator.coarsen(1, rows, columns), observation
-        )
+        quarters = operator.coarsen(1, rows, columns)
+        return HeadGuidance(denoise, schedule, head, quarters, observation, Logarithmic())
     at = Resolution(*prior.compression)
-    decoder = WindowReader(blend, lambda w, _: prior.decode(w)[:, None], at)
-    through = denoise.pull_back if sampling.guidance == "exact" else None
+    decoder = WindowReader(blend, lambda w, _: prior.decode(w, clamp=False)[:, None], at)
+
+    def held(x: Tensor, t: Tensor, cotangent: Tensor) -> Tensor:
+        return prior.denoiser.skip(t) * cotangent
+
+    through: PullBack = denoise.pull_back if sampling.guidance == "exact" else held
     return ScoreGuidance(denoise, schedule, decoder, operator, observation, through)
 
 
@@ -215,9 +227,7 @@ def contexts(extent: Extent, prior: Prior, calendar: str) -> np.ndarray:
     return np.ascontiguousarray(told.reshape(-1, told.shape[-1]))
 
 
-def operator_on(
-    extent: Extent, prior: Prior, monthly: MonthlyRain, months: range
-) -> MonthlyMean:
+def operator_on(extent: Extent, prior: Prior, monthly: MonthlyRain, months: range) -> MonthlyMean:
     """``A`` from the fine cells of an extent."""
     return monthly_mean(
         monthly.record.months[months.start : months.stop],
@@ -232,13 +242,12 @@ def operator_on(
 def closing_extent(
     prior: Prior, tile: Tile, gcm: RectilinearGrid, days: tuple[int, int]
 ) -> Extent:
-    """The fewest windows with the core, and all GCM cells near it, whole if the extent has them."""
+    """The fewest windows with the core and all GCM cells near it, whole if the extent has them."""
     lattice = prior.lattice
     widest = [np.abs(np.diff(b, axis=1)).max() for b in (gcm.lat_bounds, gcm.lon_bounds)]
-    strides = [s * c * prior.grid_step for s, c in zip(lattice.stride, lattice.compression, strict=True)]
     lat_halo, lon_halo = (
-        int(np.ceil((1 + NEIGHBOURS) * cell / stride))
-        for cell, stride in zip(widest, strides[1:], strict=True)
+        int(np.ceil((1 + NEIGHBOURS) * cell / (stride * prior.grid_step)))
+        for cell, stride in zip(widest, prior.stride[1:], strict=True)
     )
     return Extent(
         lattice.time_span(*days),
@@ -285,10 +294,10 @@ def _ledger(
     index: int, closed: Closed, tile: Tile, prior: Prior, gcm: RectilinearGrid
 ) -> MonthLedger:
     """What closing a month took, on the GCM cells that have their centre in the core."""
-    half = prior.grid_step / 2
-    north, south = prior.grid.lat[tile.rows[0]] + half, prior.grid.lat[tile.rows[1] - 1] - half
-    west = prior.grid.lon[tile.columns[0]] - half
-    lat = (gcm.lat <= north) & (gcm.lat > south)
+    edges = prior.grid.lat_bounds[tile.rows[0] : tile.rows[1]]
+    north, south = edges.max(), edges.min()
+    west = prior.grid.lon_bounds[tile.columns[0], 0]
+    lat = (gcm.lat <= north) & ((gcm.lat > south) | (south <= -90.0))
     lon = (gcm.lon - west) % 360.0 < tile.columns[1] * prior.grid_step
     own = lat[:, None] & lon[None, :]
     before, after, conflict = (

@@ -1,7 +1,7 @@
 """The autoencoder: days of rain to a small latent, and back.
 
-Published as ``AutoencoderKL3D``: residual blocks over ``ch × ch_mult`` channels, each level but the
-last halving space and, in the first ``log₂(compress_time)`` levels, days. The encoder states a
+Published as ``AutoencoderKL3D``: residual blocks over ``ch × ch_mult`` channels, each level but
+the last halving space and, in the first ``log₂(compress_time)`` levels, days. The encoder states a
 Gaussian ``q(z | v) = N(mean, exp(logvar))``; the decoder is told ``z`` again at every norm.
 Rain enters and leaves in the transformed unit of ``prior.transform``.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -82,20 +83,18 @@ class Encoder(nn.Module):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         widths = [config.channels * m for m in config.multipliers]
-        style = {"kernel": config.kernel, "norm": config.norm}
+        block_of = partial(ResidualBlock, kernel=config.kernel, norm=config.norm)
         self.conv_in = ReplicateConv3d(1, widths[0], config.kernel)
         self.down = nn.ModuleList()
         width = widths[0]
         for level, out in enumerate(widths):
-            blocks = [
-                ResidualBlock(width if i == 0 else out, out, **style) for i in range(config.blocks)
-            ]
+            blocks = [block_of(width if i == 0 else out, out) for i in range(config.blocks)]
             rung = _Level(blocks)
             if level < len(widths) - 1:
                 rung.downsample = Downsample(out, config.halves_time(level))
             self.down.append(rung)
             width = out
-        self.mid = _Middle(*(ResidualBlock(width, width, **style) for _ in range(2)))
+        self.mid = _Middle(block_of(width, width), block_of(width, width))
         self.norm_out = make_norm(config.norm, width)
         self.conv_out = ReplicateConv3d(width, 2 * config.latent_channels, config.kernel)
 
@@ -117,16 +116,13 @@ class Decoder(nn.Module):
         super().__init__()
         widths = [config.channels * m for m in config.multipliers]
         latent = config.latent_channels
-        style = {"kernel": config.kernel, "norm": config.norm, "latent": latent}
+        block_of = partial(ResidualBlock, kernel=config.kernel, norm=config.norm, latent=latent)
         width = widths[-1]
         self.conv_in = ReplicateConv3d(latent, width, config.kernel)
-        self.mid = _Middle(*(ResidualBlock(width, width, **style) for _ in range(2)))
+        self.mid = _Middle(block_of(width, width), block_of(width, width))
         rungs: list[_Level] = []
         for level, out in reversed(list(enumerate(widths))):
-            blocks = [
-                ResidualBlock(width if i == 0 else out, out, **style)
-                for i in range(config.blocks + 1)
-            ]
+            blocks = [block_of(width if i == 0 else out, out) for i in range(config.blocks + 1)]
             rung = _Level(blocks)
             if level > 0:
                 rung.upsample = Upsample(out, config.halves_time(level - 1))
@@ -160,16 +156,16 @@ class Autoencoder(nn.Module):
         """Mean and log-variance of the latent.
 
         Args:
-            x: Transformed rain, ``(batch, 1, days, lat, lon)``; each a multiple of the compression.
+            x: Transformed rain, ``(batch, 1, days, lat, lon)``, multiples of the compression.
 
         Returns:
-            Two tensors ``(batch, latent, T, H, W)``; the log-variance is clamped to ±30/20.
+            Two tensors ``(batch, latent, T, H, W)``; the log-variance is clamped to −30 … 20.
         """
         mean, logvar = self._days(self.encoder, x).chunk(2, dim=1)
         return mean, torch.clamp(logvar, -30.0, 20.0)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Transformed rain ``(batch, 1, days, lat, lon)`` of latents ``(batch, latent, T, H, W)``."""
+        """Transformed rain ``(batch, 1, days, lat, lon)`` of latents ``(batch, latent, …)``."""
         return self._days(self.decoder, z)
 
     def _days(self, network: nn.Module, x: Tensor) -> Tensor:

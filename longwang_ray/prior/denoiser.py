@@ -1,7 +1,7 @@
 """The conditional denoiser: what clean latent stands behind a noisy one.
 
-With ``x_t = α(t) x₀ + σ(t) ε`` it returns ``x̂ = E[x₀ | x_t, context]``. The network is the published
-``UNet3D``; how its output is read is the bundle's ``parametrisation``:
+With ``x_t = α(t) x₀ + σ(t) ε`` it returns ``x̂ = E[x₀ | x_t, context]``. The network is the
+published ``UNet3D``; how its output is read is the bundle's ``parametrisation``:
 
 * ``epsilon`` (published): ``x̂ = (x − σ F(x, t)) / α``
 * ``edm`` (ours): with ``s = σ/α`` and unit-variance data,
@@ -61,9 +61,7 @@ class TimeEmbedding(nn.Module):
     def __init__(self, width: int, frequencies: int = 16) -> None:
         super().__init__()
         self.register_buffer("freqs", math.pi * torch.arange(1, frequencies + 1).float())
-        self.mlp = nn.Sequential(
-            nn.Linear(2 * frequencies, 256), nn.SiLU(), nn.Linear(256, width)
-        )
+        self.mlp = nn.Sequential(nn.Linear(2 * frequencies, 256), nn.SiLU(), nn.Linear(256, width))
 
     def forward(self, t: Tensor) -> Tensor:
         angle = t[:, None] * self.freqs
@@ -153,7 +151,9 @@ class UNet(nn.Module):
         self.output_norm = make_norm(norm, widths[0])
         self.output_conv = nn.Conv3d(widths[0], config.latent_channels, 3, padding=1)
 
-    def forward(self, x: Tensor, t: Tensor, context: Tensor | None, known: Tensor | None) -> Tensor:
+    def forward(
+        self, x: Tensor, t: Tensor, context: Tensor | None, known: Tensor | None
+    ) -> Tensor:
         embedding = self.time_embedding(t)
         if context is not None:
             told = self.cond_embedding(context)
@@ -176,7 +176,7 @@ class UNet(nn.Module):
     def _level(
         h: Tensor, embedding: Tensor, blocks: nn.Module, attentions: nn.ModuleDict, place: int
     ) -> Tensor:
-        for block in blocks:
+        for block in blocks.children():
             h = block(h, embedding)
         return attentions[str(place)](h) if str(place) in attentions else h
 
@@ -215,3 +215,10 @@ class Denoiser(nn.Module):
         norm = alpha.square() + sigma.square()
         output = self.network(x / norm.sqrt(), t, context, known)
         return alpha / norm * x + sigma / norm.sqrt() * output
+
+    def skip(self, t: Tensor) -> Tensor:
+        """``∂x̂/∂x`` with the network's output held: ``1/α`` of ε, ``α/(α² + σ²)`` of edm."""
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        if self.config.parametrisation == "epsilon":
+            return 1.0 / alpha
+        return alpha / (alpha.square() + sigma.square())

@@ -52,7 +52,9 @@ class ReplicateConv3d(nn.Module):
     routine of a CPU takes five times as long for the same sums.
     """
 
-    def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int, int] = (3, 3, 3)) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, kernel: tuple[int, int, int] = (3, 3, 3)
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv3d(inputs, outputs, kernel)
         self.margin = tuple(k // 2 for k in reversed(kernel) for _ in range(2))

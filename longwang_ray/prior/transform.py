@@ -34,5 +34,9 @@ class LogTransform:
 
     def inverse(self, v: Tensor) -> Tensor:
         """Rain in mm/day of transformed rain, any shape; never negative."""
+        return self.unclamped(v).clamp(min=0.0)
+
+    def unclamped(self, v: Tensor) -> Tensor:
+        """The inverse as a formula, above −ε: its gradient does not end where it is dry."""
         log = (v + 1.0) / 2.0 * self.norm_range + self.norm_min
-        return ((log + math.log(self.epsilon)).exp() - self.epsilon).clamp(min=0.0)
+        return (log + math.log(self.epsilon)).exp() - self.epsilon

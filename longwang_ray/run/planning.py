@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ import torch
 from longwang_ray.config import SYNTHETIC, RunConfig, SourceConfig
 from longwang_ray.data.cmip import MonthlySource, open_monthly, require_period, require_region
 from longwang_ray.data.synthetic import synthetic_month
+from longwang_ray.domain.calendar import date_of
 from longwang_ray.domain.layout import Group, Layout
 from longwang_ray.domain.plan import GroupPlan, Plan, Tiling
+from longwang_ray.engine.progress import duration
 from longwang_ray.posterior.cost import decoded_share, estimate_cost
 from longwang_ray.posterior.observation import ErrorModel
 from longwang_ray.posterior.tile import Sampling
@@ -41,15 +42,35 @@ class Prepared:
 
     @property
     def workers(self) -> int:
-        """Workers that will run at once on this machine: no more than there are tiles."""
-        asked = self.config.engine.workers
-        if self.config.engine.kind == "serial":
+        """Workers that will run at once on this machine: no more than tiles, or than fit."""
+        engine = self.config.engine
+        if engine.kind == "serial":
             return 1
-        if asked == "auto":
-            device = device_of(self.config)
-            count = torch.cuda.device_count() if device == "cuda" else os.cpu_count() or 1
-            asked = max(1, count // (1 if device == "cuda" else self.config.engine.threads))
-        return min(asked, self.plan.n_tiles)
+        if engine.workers != "auto":
+            count = engine.workers
+        elif device_of(self.config) == "cuda":
+            count = torch.cuda.device_count()
+        else:
+            fitting = usable_memory() // self.plan.cost().memory
+            count = min(usable_cpus() // engine.threads, fitting)
+        return max(1, min(count, self.plan.n_tiles))
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use, where the system can tell."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def usable_memory() -> int:
+    """Bytes of this machine's memory that workers may plan for."""
+    return int(MEMORY_SHARE * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def on_cluster() -> bool:
+    """Whether Ray's address names a cluster, whose machines are not this one."""
+    return os.environ.get("RAY_ADDRESS", "local") != "local"
 
 
 def plan_ensemble(config: RunConfig) -> Prepared:
@@ -61,22 +82,31 @@ def plan_ensemble(config: RunConfig) -> Prepared:
     Raises:
         PriorError, SourceError, ValueError: for whatever is wrong with the input.
     """
+    _require_shareable(config)
     prior = open_prior(config.prior)
-    sources = {group_of(source).path: open_source(source) for source in config.sources}
-    groups = tuple(plan_group(config, source, sources, prior) for source in config.sources)
-    sampling = sampling_of(config)
     if config.sampler.guidance == "fast" and prior.head is None:
         raise ValueError(
             f"sampler.guidance: fast needs a coarse head and prior {prior.name} has none; "
             "choose detached"
         )
+    sources = {group_of(source).path: open_source(source) for source in config.sources}
+    groups = tuple(plan_group(config, source, sources, prior) for source in config.sources)
+    sampling = sampling_of(config)
     share = _decoded_share(prior, groups[0], sources[groups[0].group.path])
     plan = Plan(groups, estimate_cost(prior, sampling, share, config.engine.threads))
     prepared = Prepared(config, prior, sources, plan)
-    if device_of(config) == "cpu":
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        plan.require_memory(int(MEMORY_SHARE * memory / prepared.workers))
+    if device_of(config) == "cpu" and not on_cluster():
+        plan.require_memory(usable_memory() // prepared.workers)
     return prepared
+
+
+def _require_shareable(config: RunConfig) -> None:
+    """Refuse a place that the workers' processes would each have for themselves."""
+    url = config.output.path
+    if url.startswith("memory:") and config.engine.kind == "ray":
+        raise ValueError(
+            f"output.path: {url} is private to one process; use engine.kind=serial or another path"
+        )
 
 
 def _decoded_share(prior: Prior, plan: GroupPlan, source: MonthlySource) -> float:
@@ -141,34 +171,41 @@ def plan_group(
 
 def describe_plan(prepared: Prepared) -> list[tuple[str, str]]:
     """What ``longwang plan`` prints: one pair a line."""
-    plan, config = prepared.plan, prepared.config
-    cost, workers = plan.cost(), prepared.workers
-    grid = prepared.prior.grid_step
-    rows = []
-    for group in plan.groups:
-        days, lat, lon = group.layout.shape
-        record = group.record
-        rows.append(
-            (
-                group.group.path,
-                f"{lat} × {lon} cells at {grid}°, {record.months[0]} … {record.months[-1]} "
-                f"({record.calendar}), {days} days, {config.realizations} realizations",
-            )
-        )
-    seconds = cost.seconds / workers
+    plan, config, workers = prepared.plan, prepared.config, prepared.workers
+    cost, n_shards = plan.cost(), plan.n_shards
     return [
-        *rows,
+        *((group.group.path, _described(group, prepared.prior)) for group in plan.groups),
         ("prior", f"{prepared.prior.name} ({prepared.prior.intended_use})"),
-        ("tiles", f"{plan.n_tiles} on {workers} worker{'s' if workers > 1 else ''}"),
-        ("windows", f"{cost.windows:,}"),
+        ("output", config.output.path),
+        ("tiles", f"{plan.n_tiles:,} on {workers} {_plural(workers, 'worker')}"),
+        ("windows", f"{cost.windows:,}, halos included"),
         ("network evaluations", f"{cost.evaluations:,} denoiser, {cost.decodes:,} decoder"),
-        ("bytes on disk", f"{cost.bytes_written / 2**20:,.0f} MiB in {plan.n_shards} shards"),
-        ("memory of a worker", f"{cost.memory / 2**30:.1f} GiB"),
-        ("time on this machine", f"about {_duration(seconds)}"),
+        ("disk", f"{_bytes(cost.bytes_written)} in {n_shards:,} {_plural(n_shards, 'shard')}"),
+        ("memory of a worker", _bytes(cost.memory)),
+        ("time on this machine", f"about {duration(cost.seconds / workers)}"),
     ]
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{math.ceil(seconds)} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _described(group: GroupPlan, prior: Prior) -> str:
+    """What a group will hold: cells, days and realizations."""
+    record, (_, lat, lon) = group.record, group.layout.shape
+    first, stop = group.layout.days_of(group.shards.start, group.shards.stop)
+    dates = " to ".join(f"{date_of(d, record.calendar):%Y-%m-%d}" for d in (first, stop - 1))
+    n = group.realizations
+    return (
+        f"{n} {_plural(n, 'realization')} of {lat} × {lon} cells at {prior.grid_step:g}°, "
+        f"{stop - first:,} days from {dates} ({record.calendar})"
+    )
+
+
+def _plural(count: int, noun: str) -> str:
+    return noun if count == 1 else f"{noun}s"
+
+
+def _bytes(count: int) -> str:
+    size, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if size < 1000:
+            break
+        size, unit = size / 2**10, larger
+    return f"{size:.3g} {unit}"

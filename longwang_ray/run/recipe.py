@@ -37,7 +37,7 @@ def recipe_of(prepared: Prepared, path: str) -> dict[str, Any]:
         },
         "sampler": config.sampler.model_dump(),
         "observation": config.observation.model_dump(),
-        "closure": {"kind": "bilinear factors", "iterations": ITERATIONS},
+        "closure": {"kind": "smooth factors", "iterations": ITERATIONS},
         "dry_threshold": prior.dry_threshold,
         "precision": "float32",
         "mantissa_bits": config.output.mantissa_bits,

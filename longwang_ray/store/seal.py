@@ -139,7 +139,7 @@ def _join_months(place: Place, info: GroupInfo) -> tuple[dict[str, float], dict[
                     encoders[name].put(realization, chunk, values)
                     told = np.abs(values[np.isfinite(values)], dtype=np.float64)
                     worst[name] = max(worst.get(name, 0.0), float(told.max()))
-                    sums[name] = sums.get(name, np.zeros(2)) + [told.sum(), told.size]
+                    sums[name] = sums.get(name, np.zeros(2)) + np.array([told.sum(), told.size])
     return worst, {name: float(total / count) for name, (total, count) in sums.items()}
 
 

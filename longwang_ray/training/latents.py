@@ -77,7 +77,7 @@ def encode_days(
         folder: Where latents are kept, under the digest of the encoder.
     """
     columns = autoencoder.config.compression[2]
-    tag = _digest(autoencoder)
+    tag = encoder_digest(autoencoder)
     files = [folder / f"latents-{tag}-{s:03d}.npy" for s in range(len(windows.rain))]
     for index, (days, file) in enumerate(zip(windows.rain, files, strict=True)):
         if file.exists():
@@ -91,9 +91,7 @@ def encode_days(
     return LatentWindows(windows, [np.load(f, mmap_mode="r") for f in files], columns)
 
 
-def _encode_day(
-    day: np.ndarray, autoencoder: Autoencoder, transform: LogTransform
-) -> np.ndarray:
+def _encode_day(day: np.ndarray, autoencoder: Autoencoder, transform: LogTransform) -> np.ndarray:
     rain = torch.from_numpy(day.astype(np.float32))
     around = torch.cat([rain[:, -MARGIN:], rain, rain[:, :MARGIN]], dim=1)
     mean, _ = autoencoder.encode(transform.forward(around)[None, None, None])
@@ -101,7 +99,8 @@ def _encode_day(
     return mean[0, :, 0, :, cut:-cut].float().numpy().astype(np.float16)
 
 
-def _digest(autoencoder: Autoencoder) -> str:
+def encoder_digest(autoencoder: Autoencoder) -> str:
+    """Sixteen hex digits that name an encoder by its weights."""
     digest = hashlib.sha256()
     for tensor in autoencoder.encoder.state_dict().values():
         digest.update(tensor.numpy().tobytes())

@@ -188,6 +188,7 @@ def fit(
             name, run.step, optimisation.steps,
         )  # fmt: skip
         signal.raise_signal(stop[0])
+        raise KeyboardInterrupt  # whoever handles the signal: an unfinished network is no result
     return run.ema.average
 
 
@@ -201,13 +202,15 @@ def _heeded_between_steps() -> Iterator[list[signal.Signals]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    before = {number: signal.getsignal(number) for number in STOPPING}
+    found = {number: signal.getsignal(number) for number in STOPPING}
+    # A signal that is ignored (nohup, a shell's background) stays ignored; None is not Python's.
+    before = {n: handler for n, handler in found.items() if handler not in (signal.SIG_IGN, None)}
 
     def ask(number: int, _frame: FrameType | None) -> None:
         asked.append(signal.Signals(number))
         signal.signal(number, before[signal.Signals(number)])
 
-    for number in STOPPING:
+    for number in before:
         signal.signal(number, ask)
     try:
         yield asked

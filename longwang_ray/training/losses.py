@@ -94,8 +94,11 @@ def head_loss(head: CoarseHead, latent: Tensor, rain: Tensor) -> tuple[Tensor, d
     estimate = head(latent).float()
     factor = rain.shape[-1] // latent.shape[-1] // QUARTERS
     truth = F.avg_pool2d(rain, factor)
-    daily = (estimate - truth).abs().mean()
-    monthly = (estimate - truth).mean(1).abs().mean()
+    # Wet windows would drown the dry ones: errors count relative to the window's mean.
+    scale = 1.0 / (1.0 + truth.mean(dim=(1, 2, 3), keepdim=True))
+    error = (estimate - truth) * scale
+    daily = error.abs().mean()
+    monthly = error.mean(1).abs().mean()
     bias = ((estimate.mean() - truth.mean()) / truth.mean()).item()
     return daily + 3.0 * monthly, {"daily": daily.item(), "monthly": monthly.item(), "bias": bias}
 

@@ -50,7 +50,7 @@ class SyntheticData(Strict):
     def _check_sequences(self) -> SyntheticData:
         if self.held_out >= self.sequences:
             raise ValueError(
-                f"holds out {self.held_out} of {self.sequences} sequences: none is left to train on"
+                f"holds out {self.held_out} of {self.sequences} sequences: keep some to train on"
             )
         return self
 
@@ -144,10 +144,16 @@ class ScheduleSettings(Strict):
 
 
 class HeadSettings(Strict):
-    """Sizes and fit of the coarse head; ``noise`` is added to its latents, in their deviations."""
+    """Sizes and fit of the coarse head.
+
+    Guidance moves latents away from those of real rain, and the head must read them there as the
+    decoder does: so it is taught with white ``noise`` and with a ``shift`` of whole channels, both
+    in the latents' standard deviations.
+    """
 
     channels: Positive = 48
-    noise: Weight = 0.05
+    noise: Weight = 0.4
+    shift: Weight = 1.0
     optimisation: OptimisationSettings
 
 
@@ -189,7 +195,7 @@ class TrainConfig(Strict):
         longest = max(self.lattice.window[0], self.autoencoder.window[0])
         if longest > self.data.days:
             raise ValueError(
-                f"a window has {longest} days and a sequence only {self.data.days}: raise data.days"
+                f"a window has {longest} days, a sequence only {self.data.days}: raise data.days"
             )
         return self
 

@@ -60,7 +60,7 @@ class Windows:
     def place(
         self, generator: np.random.Generator, window: tuple[int, int, int]
     ) -> tuple[int, tuple[int, int, int], np.ndarray]:
-        """Where the next window stands: its sequence, its first day, row and column, its context."""
+        """Where the next window stands: sequence; first day, row and column; and its context."""
         days, rows, columns = window
         n_lat, n_lon = self.grid.shape
         s = int(generator.integers(len(self.rain)))

@@ -1,0 +1,85 @@
+"""The README's commands and code do what it says, on a tiny prior (the first two: see .ci/run)."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+
+from longwang_ray.cli import main
+from longwang_ray.config import load_config
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [
+    shlex.split(line, comments=True)[1:]
+    for line in TEXT.splitlines()
+    if line.startswith("    longwang ")
+]
+CODE = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
+
+
+@pytest.fixture
+def desk(config, tmp_path, monkeypatch):
+    """A folder with what the README speaks of: FILE, and the configurations, but small."""
+    months = config(months=1).sources[0].path
+    small = config(months=1, realizations=1).model_dump(mode="json")
+    small["sources"][0].update(gcm="CMCC-CM2-SR5", path=months)
+    small["output"]["path"] = "runs/quickstart.zarr"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    for name in ("cmip6", "quickstart"):
+        (tmp_path / "configs" / f"{name}.yaml").write_text(yaml.safe_dump(small))
+    Path(months).rename(tmp_path / "FILE")
+    small["sources"][0]["path"] = "FILE"
+    (tmp_path / "configs" / "quickstart.yaml").write_text(yaml.safe_dump(small))
+    return tmp_path
+
+
+def test_every_override_is_a_key():
+    chosen = [words for words in COMMANDS if words[0] in ("plan", "run")]
+    assert len(chosen) >= 3
+    for _, path, *overrides in chosen:
+        load_config(ROOT / path, overrides)
+
+
+def test_the_commands_one_after_the_other(desk, capsys, bundle):
+    done = []
+    for words in COMMANDS:
+        if any(word.startswith("period") for word in words):
+            continue  # twelve months of Europe: see above
+        if words[0] == "evaluate":
+            _daily_rain()
+        if words[0] == "train":  # hours; tests/training fits a small one
+            words = ["train", str(ROOT / words[1]), "--dry-run"]
+        assert main(words) == 0, capsys.readouterr().err
+        done.append(words[0])
+    assert set(done) == {"run", "plan", "status", "verify", "plot", "evaluate", "train"}
+    assert (desk / "days.png").exists()
+    read, called = CODE
+    names = {}
+    exec(read, names)  # our own README
+    assert names["rain"].dims == ("realization", "time", "lat", "lon")
+    names["tree"].close()
+    exec(called.replace('"demo"', repr(bundle)), names)
+    assert names["prior"].name == "tiny"
+    assert names["rain"].sizes["realization"] == 4
+
+
+def _daily_rain():
+    group = "CMCC-CM2-SR5/historical/r1i1p1f1"
+    with xr.open_zarr("out.zarr", group=group) as found:
+        truth = found.pr.isel(realization=0).drop_vars("realization").load()
+    truth = truth * np.random.default_rng(0).uniform(0.5, 1.5, truth.shape).astype(np.float32)
+    truth.attrs = {"units": "kg m-2 s-1"}
+    truth.sortby("lon").to_netcdf("daily.nc", engine="netcdf4")
+
+
+def test_the_picture_is_there_or_will_be():
+    (path,) = re.findall(r"!\[.*?\]\((.*?)\)", TEXT)
+    assert path == ".images/quickstart.png"
