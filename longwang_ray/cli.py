@@ -1,4 +1,5 @@
-"""The command line: ``longwang plan | run | status | verify | plot | evaluate | train``.
+"""The command line: ``longwang plan | run | status | verify | plot | evaluate``, and for priors
+``train | assess | import-prior``.
 
 Every command says in one readable message what went wrong, and ends with a code that says so:
 0 done, 1 refused or failed, 2 wrong usage, 3 not complete, 130 and 143 stopped by a signal.
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from longwang_ray import __version__
 
@@ -100,12 +102,20 @@ def _parser() -> argparse.ArgumentParser:
     plot.add_argument("-o", "--output", type=Path, help="PNG to write (default STORE.png)")
     evaluate = _stored(add("evaluate", _evaluate, "score a store against daily rain"))
     evaluate.add_argument(
-        "reference", metavar="REFERENCE", help="daily rain: NetCDF or Zarr, a path or URL"
+        "reference",
+        metavar="REFERENCE",
+        help="daily rain: NetCDF or Zarr, a path or URL; synthetic for the quickstart's own truth",
     )
     evaluate.add_argument("--variable", default="pr", help="its variable (default pr)")
     evaluate.add_argument("--group", help="gcm/scenario/variant, if the store has several")
+    assess = add("assess", _assess, "say how good a prior is, on days that it has not seen")
+    assess.add_argument("prior", metavar="PRIOR", help="an embedded prior, a folder or a URL")
+    assess.add_argument(
+        "-o", "--output", type=Path, required=True, help="folder for card, metrics and pictures"
+    )
     train = _configured(add("train", _train, "fit a prior, and write its bundle"))
     train.add_argument("--dry-run", action="store_true", help="check and describe, fit nothing")
+    _published(add("import-prior", _import_prior, "turn the published checkpoints into a prior"))
     return parser
 
 
@@ -129,6 +139,33 @@ def _configured(parser: _Parser) -> _Parser:
 def _stored(parser: _Parser) -> _Parser:
     parser.add_argument("store", metavar="STORE", help="path or URL of an ensemble store")
     return parser
+
+
+def _published(parser: _Parser) -> None:
+    def option(name: str, text: str, **how: Any) -> None:  # noqa: ANN401 (argparse's own)
+        parser.add_argument(f"--{name}", help=text, **how)
+
+    cells: dict[str, Any] = {"type": _triple, "metavar": "DAYS,LAT,LON"}
+    option("autoencoder", "its checkpoint", metavar="FILE", required=True)
+    option("denoiser", "its checkpoint", metavar="FILE", required=True)
+    option("statistics", "JSON: one or two files", metavar="FILE", required=True, nargs="+")
+    option("out", "new folder", metavar="FOLDER", required=True, type=Path)
+    option("name", "name of the prior (default longwang)", default="longwang")
+    option("heads", "attention heads (default 4)", type=int, default=4)
+    option(
+        "strides", "of the denoiser, one each level (default 1,2,2 2,2,2 …)", nargs="+", **cells
+    )
+    option("time-compression", "days a latent step (default 4)", type=int, default=4)
+    option("window", "of the networks (default 32,128,128)", default=(32, 128, 128), **cells)
+    option("stride", "between windows (default about half a window)", **cells)
+
+
+def _triple(text: str) -> tuple[int, int, int]:
+    try:
+        days, rows, columns = (int(part) for part in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not DAYS,LAT,LON") from error
+    return days, rows, columns
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -211,10 +248,44 @@ def _evaluate(options: argparse.Namespace) -> int:
     return DONE
 
 
+def _assess(options: argparse.Namespace) -> int:
+    from longwang_ray.evaluation.training import evaluate_prior
+
+    return evaluate_prior(options.prior, options.output)
+
+
 def _train(options: argparse.Namespace) -> int:
     from longwang_ray.evaluation.training import train_and_assess
 
     return train_and_assess(options.config, options.overrides, dry_run=options.dry_run)
+
+
+def _import_prior(options: argparse.Namespace) -> int:
+    from longwang_ray.prior.official import load_official
+
+    prior = load_official(
+        options.autoencoder,
+        options.denoiser,
+        options.statistics,
+        heads=options.heads,
+        strides=options.strides,
+        time_compression=options.time_compression,
+        window=options.window,
+        stride=options.stride,
+        name=options.name,
+    )
+    prior.save(options.out)
+    sizes = prior.denoiser.config
+    told = f"told {sizes.context} numbers" if sizes.context else "unconditional"
+    pairs = [
+        ("prior", f"{options.out}, {prior.name}, {prior.parameters:,} parameters in float32"),
+        ("denoiser", f"channels {sizes.channels}, attention at {sizes.attention}, {told}"),
+        ("taken as", f"heads {sizes.heads}, strides {sizes.strides}"),
+        ("window", f"{prior.window}, stride {prior.stride}, compression {prior.compression}"),
+        ("digest", prior.digest[:16]),
+    ]
+    _print_pairs(pairs)
+    return DONE
 
 
 def _draw(store: str, group: str | None, month: str | None, output: Path | None) -> None:

@@ -20,9 +20,9 @@ Shape = tuple[int, int, int]
 
 FLOAT = 4  # bytes
 RUNTIME_BYTES = 600 * 2**20  # Python with torch, Ray and Zarr, before any data
-LATENT_COPIES = 6  # state, prediction, its sum, noise, gradient, the step's temporary
+LATENT_COPIES = 9  # state, estimate, its sum, noise, gradients, temporaries: from a globe-month
 COARSE_MEANS = 3 * 4  # 2 × 2 daily means a latent cell: mean, gradient, temporary
-FIELD_COPIES = 4  # decoded, closed, factors, temporary
+FIELD_COPIES = 9  # decoded, its sum, closed, factors, temporaries: from a globe-month
 SHARDS_ON_THEIR_WAY = 2 * 3  # two in the writer's queue and one being encoded; raw and encoded
 BYTES_PER_VALUE = 0.76  # on disk at 9 mantissa bits, measured on rain with 65 % dry cells
 LONGEST_MONTH = 31

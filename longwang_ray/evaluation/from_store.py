@@ -14,7 +14,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from longwang_ray.config import SYNTHETIC
 from longwang_ray.data.daily import DailySource, open_daily
+from longwang_ray.data.synthetic import synthetic_days
 from longwang_ray.domain.calendar import date_of
 from longwang_ray.evaluation.baselines import trilinear
 from longwang_ray.evaluation.figures import MOST_ROWS, CoarseMonth, FineDays, draw_run
@@ -76,7 +78,8 @@ def score_store(
 
     Args:
         url: The store.
-        reference: Daily rain at 0.25°, NetCDF or Zarr.
+        reference: Daily rain at 0.25°, NetCDF or Zarr; ``synthetic`` is the synthetic Earth's own
+            days of the store's first month.
         variable: Its name there.
         group: The store's group; may be left out if there is only one.
         storage_options: For both filesystems.
@@ -88,8 +91,11 @@ def score_store(
     """
     opened = open_group(url, group, storage_options)
     there = opened.sampled(whole=True)
-    with open_daily(reference, variable, storage_options=storage_options) as source:
-        truth = _reference(source, there)
+    if reference == SYNTHETIC:
+        truth = _synthetic(there)
+    else:
+        with open_daily(reference, variable, storage_options=storage_options) as source:
+            truth = _reference(source, there)
     paired = sorted(set(dates_of(there.time)) & set(dates_of(truth.time)))
     if paired:
         kept = [date in set(paired) for date in dates_of(there.time)]
@@ -140,6 +146,18 @@ def _reference(source: DailySource, there: xr.Dataset) -> xr.DataArray:
         ("time", "lat", "lon"),
         attrs={"units": "mm/day"},
     )
+
+
+def _synthetic(there: xr.Dataset) -> xr.DataArray:
+    """What the synthetic Earth really did on the store's cells, in the store's first month."""
+    year, number, _ = dates_of(there.time)[0]
+    month = f"{year:04d}-{number:02d}"
+    rows = np.round((90.0 - there.lat.values) * 4).astype(int)
+    columns = np.round(there.lon.values * 4).astype(int) % 1440
+    days = np.stack([day[np.ix_(rows, columns)] for day in synthetic_days(month)])
+    time = xr.date_range(f"{month}-01", periods=len(days), calendar="noleap", use_cftime=True)
+    coords = {"time": time, "lat": there.lat.values, "lon": there.lon.values}
+    return xr.DataArray(days, coords, ("time", "lat", "lon"), attrs={"units": "mm/day"})
 
 
 def _interpolated(monthly: xr.Dataset, there: xr.Dataset) -> xr.DataArray:

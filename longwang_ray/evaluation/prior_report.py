@@ -256,7 +256,8 @@ def _draw(
     noise = torch.from_numpy(noise_field(key, extent, prior.channels, prior.lattice))
     told = torch.from_numpy(contexts(extent, prior, calendar))
     denoise = BlendedDenoiser(Blend(extent, drawing.batch), prior.denoiser, told)
-    return sample(denoise, noise, prior.denoiser.schedule, drawing.steps)
+    denoiser = prior.denoiser
+    return sample(denoise, noise, denoiser.schedule, drawing.steps, denoiser.order)
 
 
 def _decode(prior: Prior, extent: Extent, latent: Tensor, batch: int) -> Tensor:

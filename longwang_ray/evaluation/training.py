@@ -78,7 +78,7 @@ def assess_bundle(folder: Path, held_out: Sequence[HeldOutDays] | None = None) -
 def evaluate_prior(
     where: str | Path, output: Path, held_out: Sequence[HeldOutDays] | None = None
 ) -> int:
-    """Assess any prior and write what was found beside it: ``longwang evaluate --prior``.
+    """Assess any prior and write what was found beside it: ``longwang assess``.
 
     Args:
         where: The name of an embedded prior, a folder, or an fsspec URL; it is left as it is.

@@ -15,7 +15,6 @@ from longwang_ray.posterior.guidance import FAST_PASSES
 from longwang_ray.posterior.reading import HeadReader
 from longwang_ray.posterior.tile import Sampling, closing_extent
 from longwang_ray.prior.bundle import Prior
-from longwang_ray.prior.context import CONTEXT_SIZE
 
 FLOAT = 4
 ALIVE = 8
@@ -74,7 +73,8 @@ def _measure(prior: Prior, sampling: Sampling) -> tuple[float, float]:
     """Seconds of one window's guided evaluation, and of its decoding."""
     shape = (prior.channels, *prior.lattice.window)
     windows = torch.zeros(sampling.batch, *shape)
-    context = torch.zeros(sampling.batch, CONTEXT_SIZE)
+    told = prior.denoiser.config.context
+    context = torch.zeros(sampling.batch, told) if told else None
     times = torch.full((sampling.batch,), 0.5)
     few = windows[: sampling.decode_batch]
     with torch.no_grad():

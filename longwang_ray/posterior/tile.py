@@ -151,9 +151,8 @@ def sample_latent(
     denoise = BlendedDenoiser(blend, prior.denoiser, context)
     guided = guide(denoise, prior, tile, monthly, sampling)
     field = torch.from_numpy(noise).to(blend.device)
-    # Imported priors keep the published step: near t = 1 their x̂ is too rough to extrapolate.
-    order = 1 if prior.denoiser.config.parametrisation == "epsilon" else 2
-    return sample(guided, field, prior.denoiser.schedule, sampling.steps, order)
+    denoiser = prior.denoiser
+    return sample(guided, field, denoiser.schedule, sampling.steps, denoiser.order)
 
 
 def guide(

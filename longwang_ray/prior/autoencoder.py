@@ -32,7 +32,7 @@ class AutoencoderConfig:
     """Sizes of an autoencoder.
 
     Attributes:
-        channels: Channels of the finest level.
+        channels: Channels after the first convolution.
         multipliers: Channels of each level, as multiples; every level but the last halves space.
         blocks: Residual blocks a level (the decoder has one more).
         latent_channels: Channels of the latent.
@@ -84,9 +84,9 @@ class Encoder(nn.Module):
         super().__init__()
         widths = [config.channels * m for m in config.multipliers]
         block_of = partial(ResidualBlock, kernel=config.kernel, norm=config.norm)
-        self.conv_in = ReplicateConv3d(1, widths[0], config.kernel)
+        self.conv_in = ReplicateConv3d(1, config.channels, config.kernel)
         self.down = nn.ModuleList()
-        width = widths[0]
+        width = config.channels
         for level, out in enumerate(widths):
             blocks = [block_of(width if i == 0 else out, out) for i in range(config.blocks)]
             rung = _Level(blocks)

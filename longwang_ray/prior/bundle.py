@@ -1,7 +1,9 @@
 """A prior on disk: one self-describing folder.
 
     prior.json            architecture, window, lattice, transform, grid, statistics, metrics
-    weights.safetensors   ``autoencoder.*``, ``denoiser.*``, ``head.*``; float16 is read as float32
+    weights.safetensors   ``autoencoder.*``, ``denoiser.*``, ``head.*``; computed with in float32
+
+Weights are stored as float16, or as float32 where a published prior must compute what it did.
 
 The digest is taken over what computes (the weights and the functional part of ``prior.json``), so
 that a better model card leaves published ensembles alone.
@@ -12,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -64,6 +66,7 @@ class Prior:
         grid_step: Spacing of the fine grid, degrees.
         dry_threshold: Rain below it is drizzle that the decoder made up, mm/day.
         card: What it is, where it comes from and how good it is.
+        weights_dtype: Type in which the learned weights are stored; opening a bundle takes its.
     """
 
     autoencoder: Autoencoder
@@ -77,6 +80,7 @@ class Prior:
     grid_step: float = 0.25
     dry_threshold: float = 0.1
     card: Mapping[str, Any] = field(default_factory=dict)
+    weights_dtype: torch.dtype = torch.float16
 
     @property
     def name(self) -> str:
@@ -140,13 +144,16 @@ class Prior:
         }
 
     def _stored(self) -> dict[str, Tensor]:
-        """The weights as they are written: what was learned in float16, constants as they are."""
-        learned = {
+        """The weights as they are written: what was learned rounded, constants as they are."""
+        learned, dtype = self._learned(), self.weights_dtype
+        return {k: v.to(dtype) if k in learned else v for k, v in self.state().items()}
+
+    def _learned(self) -> set[str]:
+        return {
             f"{part}.{name}"
             for part, module in self.modules.items()
             for name, _ in module.named_parameters()
         }
-        return {k: v.half() if k in learned else v for k, v in self.state().items()}
 
     def to(self, device: torch.device | str) -> Prior:
         """Move the networks; returns the prior itself."""
@@ -189,7 +196,7 @@ class Prior:
         }
 
     def save(self, folder: str | Path) -> None:
-        """Write the bundle into a new or empty folder, weights as float16.
+        """Write the bundle into a new or empty folder, weights as ``weights_dtype``.
 
         Raises:
             PriorError: if a bundle is already there.
@@ -236,13 +243,15 @@ def open_prior(where: str | Path) -> Prior:
         )
     try:
         prior = _build(description)
-        _check_lattice(prior)
+        check_lattice(prior)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise PriorError(
             f"{folder}/{DESCRIPTION}: {error!r}: missing, unknown or not fitting; copy it again "
             "or install the version that wrote it"
         ) from error
     _load_weights(prior, tensors, folder)
+    if any(tensors[name].dtype != torch.float16 for name in prior._learned()):
+        prior = replace(prior, weights_dtype=torch.float32)
     return prior.to("cpu")
 
 
@@ -277,8 +286,15 @@ def _build(d: Mapping[str, Any]) -> Prior:
     )
 
 
-def _check_lattice(prior: Prior) -> None:
-    """Refuse windows that cut latent cells, or leave gaps; the lattice itself checks the rest."""
+def check_lattice(prior: Prior) -> None:
+    """Refuse windows that cut latent cells, or leave gaps; the lattice itself checks the rest.
+
+    Raises:
+        ValueError: if the window, its stride or the grid does not fit.
+    """
+    grid, space = (prior.grid.n_lat, prior.grid.n_lon), prior.compression[1:]
+    if any(n % c for n, c in zip(grid, space, strict=True)):
+        raise ValueError(f"the grid's {grid} cells are no multiple of {space}")
     for name, cells in (("window", prior.window), ("stride", prior.stride)):
         if any(n % c for n, c in zip(cells, prior.compression, strict=True)):
             raise ValueError(f"lattice.{name} {cells} is no multiple of {prior.compression}")

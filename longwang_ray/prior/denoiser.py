@@ -216,6 +216,14 @@ class Denoiser(nn.Module):
         output = self.network(x / norm.sqrt(), t, context, known)
         return alpha / norm * x + sigma / norm.sqrt() * output
 
+    @property
+    def order(self) -> int:
+        """Order of the sampler that suits it.
+
+        Imported priors keep the published step: near t = 1 their x̂ is too rough to extrapolate.
+        """
+        return 1 if self.config.parametrisation == "epsilon" else 2
+
     def skip(self, t: Tensor) -> Tensor:
         """``∂x̂/∂x`` with the network's output held: ``1/α`` of ε, ``α/(α² + σ²)`` of edm."""
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
