@@ -15,7 +15,10 @@ import yaml
 from longwang_ray.cli import DONE, FAILED, INCOMPLETE, main
 
 ROOT = Path(__file__).parents[1]
-COMMANDS = ["plan", "run", "status", "verify", "plot", "evaluate", "train"]
+COMMANDS = [
+    *("plan", "run", "status", "verify", "plot", "evaluate"),
+    *("train", "assess", "import-prior"),
+]
 GROUP = "TEST/historical/r1i1p1f1"
 
 

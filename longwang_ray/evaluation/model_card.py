@@ -77,8 +77,9 @@ def _training(training: Mapping[str, Any]) -> str:
     )
     return (
         f"{sequences * data['days']} days of the package's {data['kind']} Earth (seed "
-        f"{data['seed']}), in {sequences} sequences spread over the year. Fitted in: {steps}."
-    )
+        f"{data['seed']}), in {sequences} sequences spread over the year. Fitted in: {steps}. "
+        f"{training.get('history', '')}"
+    ).rstrip()
 
 
 def _quality(metrics: Mapping[str, Any]) -> list[str]:
@@ -89,7 +90,7 @@ def _quality(metrics: Mapping[str, Any]) -> list[str]:
     powers = redone["power_ratio"].items()
     rows += [(f"power at wavelengths of {band}, reconstructed / real", v) for band, v in powers]
     found = [
-        "Measured on days that training has not seen, in several regions and seasons.",
+        "Measured on days that training has not seen.",
         "\n".join(["| reconstruction | |", "|---|---|", *(f"| {t} | {v:.3f} |" for t, v in rows)]),
         _samples(metrics["samples"], metrics["samples_spectrum"]),
     ]
