@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -20,6 +21,9 @@ from longwang_ray.prior.denoiser import Denoiser, DenoiserConfig
 from longwang_ray.prior.head import CoarseHead, HeadConfig
 from longwang_ray.prior.schedule import Power
 from longwang_ray.prior.transform import LogTransform
+
+# A background shell starts its children deaf to Ctrl-C; what is tested here must hear it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LATENT = 2
 
