@@ -1,9 +1,9 @@
 """Where the land is: the share of each ERA5 cell that is land.
 
 The packed field beside this module is the mean over the 30 × 30 samples of 30 arc seconds in each
-cell, in whole percents. It was made once from the elevation model GLOBE 1.0 (NOAA, 1999; the
-full-coverage version without restrictions) as the PyPI package ``global-land-mask`` 1.0.0 (MIT,
-Todd Karin, 2019) packs it. Lakes count as land, Antarctic ice shelves mostly as sea.
+cell, in whole percents. It was made once from the elevation model GLOBE 1.0 (NOAA, 1999) as the
+PyPI package ``global-land-mask`` 1.0.0 (MIT, Todd Karin, 2019) packs it. Lakes count as land,
+Antarctic ice shelves mostly as sea.
 """
 
 from __future__ import annotations
