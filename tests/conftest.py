@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import xarray as xr
+from safetensors.torch import load_file
 
 from longwang_ray.config import parse_config
 from longwang_ray.prior.autoencoder import Autoencoder, AutoencoderConfig
@@ -26,6 +27,7 @@ from longwang_ray.prior.transform import LogTransform
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 LATENT = 2
+GOLDEN = Path(__file__).parents[2] / "shared" / "golden" / "longwang_official"
 
 
 def rainy_prior(head=True):
@@ -157,3 +159,17 @@ def config(bundle, write_months, tmp_path):
         return parse_config({**tree, **changes})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def golden():
+    """Inputs and outputs of the published code; skips where they are not at hand."""
+    if not GOLDEN.exists():
+        pytest.skip("../shared/golden is not here")
+    return load_file(GOLDEN / "golden_io.safetensors")
+
+
+@pytest.fixture(scope="session")
+def golden_folder(golden):
+    """Where the published weights lie."""
+    return GOLDEN

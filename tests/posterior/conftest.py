@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from longwang_ray.domain.calendar import month_record
 from longwang_ray.domain.grid import RectilinearGrid
@@ -21,8 +19,6 @@ from longwang_ray.prior.denoiser import Denoiser, DenoiserConfig
 from longwang_ray.prior.head import CoarseHead, HeadConfig
 from longwang_ray.prior.schedule import Power
 from longwang_ray.prior.transform import LogTransform
-
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "longwang_official"
 
 
 @cache
@@ -93,17 +89,3 @@ def make_monthly():
         return MonthlyRain(rain.astype(np.float32), grid, record)
 
     return monthly
-
-
-@pytest.fixture(scope="session")
-def golden():
-    """Inputs and outputs of the published code; skips where they are not at hand."""
-    if not GOLDEN.exists():
-        pytest.skip("../shared/golden is not here")
-    return load_file(GOLDEN / "golden_io.safetensors")
-
-
-@pytest.fixture(scope="session")
-def golden_folder(golden):
-    """Where the published weights lie."""
-    return GOLDEN

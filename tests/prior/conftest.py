@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from longwang_ray.prior.autoencoder import Autoencoder, AutoencoderConfig
 from longwang_ray.prior.bundle import Prior
@@ -14,8 +11,6 @@ from longwang_ray.prior.denoiser import Denoiser, DenoiserConfig
 from longwang_ray.prior.head import CoarseHead, HeadConfig
 from longwang_ray.prior.schedule import Power
 from longwang_ray.prior.transform import LogTransform
-
-GOLDEN = Path(__file__).parents[3] / "shared" / "golden" / "longwang_official"
 
 
 @pytest.fixture(scope="session", params=[("cell", 1), ("group", 2)], ids=["local", "windowwide"])
@@ -40,17 +35,3 @@ def prior(request):
     for module in prior.modules.values():
         module.eval().requires_grad_(False)
     return prior
-
-
-@pytest.fixture(scope="session")
-def golden():
-    """Inputs and outputs of the published code; skips where they are not at hand."""
-    if not GOLDEN.exists():
-        pytest.skip("../shared/golden is not here")
-    return load_file(GOLDEN / "golden_io.safetensors")
-
-
-@pytest.fixture(scope="session")
-def golden_folder(golden):
-    """Where the published weights lie."""
-    return GOLDEN
