@@ -38,6 +38,9 @@ NOISE = 0.1
 HIGHEST = 2500.0
 """mm/day: the highest day ever measured had 1825."""
 
+PIECE_BYTES = 2**29
+"""Of what is read at one go."""
+
 _MIDDLE = {"start": 0.5, "middle": 0.0, "end": -0.5}
 
 
@@ -65,6 +68,15 @@ class DailySource:
         last = len(self.days) - length + 1
         index = np.arange(max(last, 0))
         return index[self.days[index + length - 1] - self.days[index] == length - 1]
+
+    def pieces(self) -> NDArray[np.int64]:
+        """Which chunk of the file begins each day, ``(day,)``: days of one are read at one go.
+
+        Ascending; a chunk of more than 512 MiB counts as several.
+        """
+        steps = int(self._data.encoding.get("preferred_chunks", {}).get(self._data.dims[0], 1))
+        step_bytes = 8 * self._data[0].size
+        return self._steps[:, 0] // max(1, min(steps, PIECE_BYTES // step_bytes))
 
     def read(
         self, days: slice, rows: ArrayLike | None = None, columns: ArrayLike | None = None
@@ -96,14 +108,20 @@ class DailySource:
         )
         try:
             values = self._data[block].values
-        except (OSError, RuntimeError) as error:
+        except Exception as error:  # each store's library raises errors of its own
             raise SourceError(
-                f"{self._data.name}: reading days {days} failed ({error})"
+                f"{self._data.name}: reading {self._dates(days)} failed "
+                f"({type(error).__name__}: {error})"
             ) from error
-        picked = values[steps.ravel() - block[0].start]
-        picked = picked[:, file_rows - block[1].start][:, :, file_columns - block[2].start]
-        rain = picked.reshape(*steps.shape, *picked.shape[1:]).sum(axis=1) * self._factor
-        return _checked(rain.astype(np.float32), self.days[days], self.calendar)
+        # summed before cells are picked: picking copies, and a day may be 24 steps of the globe
+        sums = np.stack([_sum(values, day - block[0].start) for day in steps])
+        rain = sums[:, file_rows - block[1].start][:, :, file_columns - block[2].start]
+        return _checked(rain * np.float32(self._factor), self.days[days], self.calendar)
+
+    def _dates(self, days: slice) -> str:
+        """First and last of some days, as a reader knows them."""
+        first, last = (date_of(int(self.days[days][i]), self.calendar) for i in (0, -1))
+        return f"{str(first)[:10]} … {str(last)[:10]}"
 
     def close(self) -> None:
         """Close the file or store."""
@@ -221,6 +239,13 @@ def _days_of(
     whole = count == per_day
     steps = index[begin[whole][:, None] + np.arange(per_day)]
     return days[whole], steps
+
+
+def _sum(values: NDArray[Any], steps: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Sum of some steps, without a copy of them where they follow each other."""
+    first, last = int(steps[0]), int(steps[-1])
+    chosen = values[first : last + 1] if last - first == len(steps) - 1 else values[steps]
+    return np.asarray(chosen.sum(axis=0, dtype=np.float32))
 
 
 def _checked(

@@ -22,7 +22,7 @@ import xarray as xr
 from longwang_ray.data.classic import expected_size
 from longwang_ray.data.source import SourceError
 
-__all__ = ["expand", "opened"]
+__all__ = ["expand", "open_filesystem", "opened"]
 
 _ZARR_MARKS = ("zarr.json", ".zmetadata", ".zgroup")
 _AGAIN = "fetch it again and compare its size or checksum with the publisher's"
@@ -38,7 +38,7 @@ def expand(path: str, storage_options: Mapping[str, Any] | None = None) -> list[
         if "*" not in path:  # a question mark is part of many a URL
             return [path]
         try:
-            filesystem, inner = _filesystem(path, storage_options)
+            filesystem, inner = open_filesystem(path, storage_options)
             found = [filesystem.unstrip_protocol(name) for name in sorted(filesystem.glob(inner))]
         except (SourceError, OSError) as error:
             raise SourceError(f"{path}: {error}") from error
@@ -81,6 +81,10 @@ def opened(path: str, storage_options: Mapping[str, Any] | None = None) -> Itera
 def _torn(error: Exception) -> SourceError:
     said = getattr(error, "strerror", None) or str(error)  # strerror leaves the path out
     reason = said.splitlines()[0] if said else type(error).__name__
+    if any(isinstance(e, ConnectionError | TimeoutError) for e in (error, error.__cause__)):
+        return SourceError(f"not reachable ({reason}): check the address and the network")
+    if reason.startswith("Forbidden"):  # what gcsfs makes of 403
+        return SourceError(f"not allowed to read it ({reason}): check storage_options")
     return SourceError(f"not readable, probably torn ({reason}): {_AGAIN}")
 
 
@@ -105,7 +109,17 @@ def _local(path: str) -> str:
     return os.path.expanduser(path.split("://", 1)[-1])
 
 
-def _filesystem(path: str, storage_options: Mapping[str, Any] | None) -> tuple[Any, str]:
+def open_filesystem(
+    path: str, storage_options: Mapping[str, Any] | None = None
+) -> tuple[Any, str]:
+    """The fsspec filesystem that a path or URL means, and the path in it.
+
+    Raises:
+        SourceError: No filesystem knows such a URL, or its package is not installed.
+    """
+    if path.startswith(("gs://", "gcs://")):
+        # gcsfs asks a second service about each bucket, which emulators and firewalls lack: 41 s
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         return fsspec.core.url_to_fs(path, **(storage_options or {}))
     except (ValueError, ImportError) as error:
@@ -124,7 +138,7 @@ def _is_zarr(path: str, storage_options: Mapping[str, Any] | None) -> bool:
             f"a folder, but no Zarr store (no {' or '.join(_ZARR_MARKS)}); it holds "
             f"{', '.join(names) or 'nothing'}: give a file, a glob like *.nc, or a Zarr store"
         )
-    filesystem, inner = _filesystem(path, storage_options)
+    filesystem, inner = open_filesystem(path, storage_options)
     return any(filesystem.exists(f"{inner.rstrip('/')}/{mark}") for mark in _ZARR_MARKS)
 
 
@@ -134,7 +148,7 @@ def _local_copy(path: str, storage_options: Mapping[str, Any] | None) -> Iterato
     if not _is_remote(path):
         yield _local(path)
         return
-    filesystem, inner = _filesystem(path, storage_options)
+    filesystem, inner = open_filesystem(path, storage_options)
     with tempfile.TemporaryDirectory(prefix="longwang-") as folder:
         copy = os.path.join(folder, "source.nc")
         filesystem.get_file(inner, copy)

@@ -74,6 +74,41 @@ def test_three_hourly_rates_are_averaged(write):
         assert len(source.days) == 2
 
 
+def test_a_missing_hour_makes_its_day_missing_and_no_other(write):
+    dataset = make(72, 24, "mm", first=1 / 24)
+    dataset["pr"].values[30] = np.nan
+    with open_daily(write(dataset)) as source:
+        rain = source.read(slice(None))
+        assert np.isnan(rain[1]).all()
+        assert np.isfinite(rain[[0, 2]]).all()
+
+
+def test_days_of_one_chunk_are_told(write, tmp_path):
+    dataset = make(10)
+    dataset["pr"].encoding["chunksizes"] = (4, 9, 12)
+    with open_daily(write(dataset)) as source:
+        assert source.pieces().tolist() == [0] * 4 + [1] * 4 + [2] * 2
+    with open_daily(write(make(10), "plain.nc", "NETCDF3_CLASSIC")) as source:
+        assert source.pieces().tolist() == list(range(10))
+    hours = make(72, 24, "mm", first=1 / 24)
+    hours["pr"].encoding["chunks"] = (48, 9, 12)
+    hours.to_zarr(tmp_path / "hours.zarr", consolidated=False)
+    with open_daily(str(tmp_path / "hours.zarr")) as source:
+        assert source.pieces().tolist() == [0, 0, 1]
+
+
+def test_a_read_that_fails_names_its_days(tmp_path):
+    path = tmp_path / "torn.zarr"
+    dataset = make(4)
+    dataset["pr"].encoding["chunks"] = (1, 9, 12)
+    dataset.to_zarr(path, zarr_format=2, consolidated=False)
+    with open_daily(str(path)) as source:
+        (path / "pr" / "2.0.0").write_bytes(b"torn")
+        assert np.isfinite(source.read(slice(0, 2))).all()
+        with pytest.raises(SourceError, match="pr: reading 2001-02-03 … 2001-02-04 failed"):
+            source.read(slice(2, 4))
+
+
 def test_a_store_made_ahead_of_its_data(tmp_path):
     valid = {"valid_time_start": "2001-02-02", "valid_time_stop": "2001-02-03"}
     dataset = make(24 * 6, 24, "mm", attrs=valid)

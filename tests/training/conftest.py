@@ -5,8 +5,8 @@ import pytest
 import yaml
 
 from longwang_ray.config import parse_model
-from longwang_ray.training.data import day_files
 from longwang_ray.training.settings import TrainConfig
+from longwang_ray.training.sources import synthetic_days
 
 TINY = """
 name: tiny
@@ -15,7 +15,7 @@ intended_use: demonstration
 output: out
 bundle: out/prior
 seed: 3
-threads: 1
+engine: {kind: serial, threads: 1, loaders: 0}
 data: {kind: synthetic, seed: 1, sequences: 2, days: 4, held_out: 1}
 lattice: {window: [4, 32, 32], stride: [2, 16, 16]}
 autoencoder:
@@ -59,12 +59,17 @@ def days_at(tmp_path_factory):
     kept = tmp_path_factory.mktemp("days")
 
     def put(config):
-        config.output.mkdir(parents=True, exist_ok=True)
-        for index, file in enumerate(day_files(config.data, config.output)):
-            source = kept / file.name
-            if not source.exists():
-                np.save(source, rainy_globe(np.random.default_rng(index), config.data.days))
-            file.hardlink_to(source)
+        days = synthetic_days(config.data, config.days_folder)
+        days.folder.mkdir(parents=True, exist_ok=True)
+        for sequence in range(config.data.sequences):
+            index = [sequence * config.data.days + day for day in range(config.data.days)]
+            sources = [kept / f"{sequence}-{len(index)}-{day}.npy" for day in index]
+            if not sources[0].exists():
+                rain = rainy_globe(np.random.default_rng(sequence), len(index))
+                for source, field in zip(sources, rain, strict=True):
+                    np.save(source, field)
+            for source, day in zip(sources, index, strict=True):
+                days.file(day).hardlink_to(source)
 
     return put
 
