@@ -6,7 +6,6 @@ import torch
 
 from longwang_ray.prior.autoencoder import Autoencoder, AutoencoderConfig
 from longwang_ray.prior.context import window_context
-from longwang_ray.prior.head import CoarseHead, HeadConfig
 from longwang_ray.prior.layers import (
     CellNorm,
     ReplicateConv3d,
@@ -117,30 +116,6 @@ def test_schedules_keep_unit_variance(schedule):
 def test_power_schedule_runs_between_its_ends():
     ends = Power(0.02, 60.0, 5.0).ratio(torch.tensor([0.0, 1.0], dtype=torch.float64))
     assert ends.tolist() == pytest.approx([0.02, 60.0])
-
-
-@pytest.mark.parametrize("days", [1, 2])
-def test_head_gives_days_and_quarters(days):
-    head = CoarseHead(HeadConfig(3, 6, days)).requires_grad_(False)
-    z = noise_like(2, 3, 4, 5, 6)
-    rain = head(z)
-    assert rain.shape == (2, 4 * days, 10, 12)
-    assert (rain > 0).all()
-    other = z.clone()
-    other[:, :, 1] += 1.0  # a latent day moves its own days alone
-    moved = (head(other) != rain).any(dim=3).any(dim=2)[0].nonzero().flatten()
-    assert moved.tolist() == list(range(days, 2 * days))
-
-
-def test_head_quarters_lie_where_their_cell_is():
-    head = CoarseHead(HeadConfig(1, 4, 1)).requires_grad_(False)
-    z = torch.zeros(1, 1, 1, 12, 12)
-    other = z.clone()
-    other[..., 6, 4] = 3.0
-    moved = (head(other) - head(z)).abs()[0, 0] > 1e-7
-    rows, columns = (moved.any(axis).nonzero().flatten() for axis in (1, 0))
-    assert [rows.min() // 2, rows.max() // 2] == [4, 8]  # two cells on each side
-    assert [columns.min() // 2, columns.max() // 2] == [2, 6]
 
 
 def test_transform_there_and_back():
