@@ -32,7 +32,7 @@ class Terminated(BaseException):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    options = _parsed(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.getLogger("longwang_ray").setLevel(level)
@@ -59,6 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, previous)
 
 
+def _parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Arguments read; KEY=VALUE may stand behind options, too, where argparse leaves them over."""
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if rest and not (hasattr(options, "overrides") and all(re.match(r"[\w.]+=", r) for r in rest)):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.overrides += rest
+    return options
+
+
 def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise Terminated
 
@@ -67,6 +78,7 @@ def _stopped(command: str, by: signal.Signals) -> int:
     after = {
         "run": ": what is written stays, and the same command samples the rest",
         "train": ": the same command goes on from the last checkpoint",
+        "train-head": ": the same command goes on from the last checkpoint",
     }
     print(f"\nlongwang {command}: stopped by {by.name}{after.get(command, '')}", file=sys.stderr)
     return SIGNALLED + by
@@ -113,8 +125,21 @@ def _parser() -> argparse.ArgumentParser:
     assess.add_argument(
         "-o", "--output", type=Path, required=True, help="folder for card, metrics and pictures"
     )
+    assess.add_argument(
+        "--data",
+        nargs="+",
+        default=(),
+        metavar=("CONFIG", "KEY=VALUE"),
+        help="a training's YAML: on the days that it holds out",
+    )
     train = _configured(add("train", _train, "fit a prior, and write its bundle"))
     train.add_argument("--dry-run", action="store_true", help="check and describe, fit nothing")
+    train.add_argument(
+        "--only",
+        choices=("autoencoder", "statistics", "denoiser", "head"),
+        help="fit this part alone; those that it needs must be finished",
+    )
+    _taught(add("train-head", _train_head, "teach a prior the coarse head that it lacks"))
     _published(add("import-prior", _import_prior, "turn the published checkpoints into a prior"))
     return parser
 
@@ -130,6 +155,10 @@ def _month(text: str) -> str:
 
 def _configured(parser: _Parser) -> _Parser:
     parser.add_argument("config", metavar="CONFIG", help="YAML file")
+    return _overridable(parser)
+
+
+def _overridable(parser: _Parser) -> _Parser:
     parser.add_argument(
         "overrides", nargs="*", metavar="KEY=VALUE", help="e.g. realizations=8 sources.0.path=FILE"
     )
@@ -139,6 +168,20 @@ def _configured(parser: _Parser) -> _Parser:
 def _stored(parser: _Parser) -> _Parser:
     parser.add_argument("store", metavar="STORE", help="path or URL of an ensemble store")
     return parser
+
+
+def _taught(parser: _Parser) -> None:
+    parser.add_argument("prior", metavar="BUNDLE", help="an embedded prior, a folder or a URL")
+    parser.add_argument(
+        "arguments",
+        nargs="*",
+        metavar="CONFIG | KEY=VALUE",
+        help="YAML file; and e.g. data.sequences=8 head.optimisation.steps=1000",
+    )
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="new folder or URL (default BUNDLE-head, if local)"
+    )
+    parser.add_argument("--again", action="store_true", help="though it has a head already")
 
 
 def _published(parser: _Parser) -> None:
@@ -251,13 +294,37 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _assess(options: argparse.Namespace) -> int:
     from longwang_ray.evaluation.training import evaluate_prior
 
-    return evaluate_prior(options.prior, options.output)
+    config, *overrides = options.data or (None,)
+    return evaluate_prior(options.prior, options.output, config, overrides)
 
 
 def _train(options: argparse.Namespace) -> int:
     from longwang_ray.evaluation.training import train_and_assess
 
-    return train_and_assess(options.config, options.overrides, dry_run=options.dry_run)
+    how: dict[str, Any] = {"dry_run": options.dry_run, "only": options.only}
+    return train_and_assess(options.config, options.overrides, **how)
+
+
+def _train_head(options: argparse.Namespace) -> int:
+    from longwang_ray.prior.bundle import open_prior
+    from longwang_ray.training.fit_head import folder_beside, train_head
+    from longwang_ray.training.head_settings import load_head_training
+
+    given = list(options.arguments)
+    file = given.pop(0) if given and "=" not in given[0] else None
+    config, prior = load_head_training(file, given), open_prior(options.prior)
+    out = options.out or folder_beside(options.prior)
+    made = open_prior(train_head(prior, config, out, again=options.again))
+    errors = made.card["head_errors"]
+    found = (f"{c}°: {one['error']:.1%}" for c, one in errors["cells"].items())
+    _print_pairs(
+        [
+            ("prior", f"{out}, {made.name}, digest {made.digest[:16]}"),
+            ("taught by", made.card["distilled_from"][:16]),
+            ("head", f"means of {errors['days']} days beside the decoder's, {', '.join(found)}"),
+        ]
+    )
+    return DONE
 
 
 def _import_prior(options: argparse.Namespace) -> int:

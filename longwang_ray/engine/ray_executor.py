@@ -12,18 +12,14 @@ nodes. Ray Data was tried and lost or repeated items for ever when a worker died
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 import ray
-from ray._private import worker as private
 
+from longwang_ray.engine.connection import connect, usual_address, worker_environment
 from longwang_ray.engine.executor import (
     EngineError,
     Factory,
@@ -33,20 +29,10 @@ from longwang_ray.engine.executor import (
     Outcome,
     Result,
     close_worker,
-    logger,
 )
 from longwang_ray.engine.pool import Pool
 
 _POLL = 0.05
-#: Results are receipts of about 1 kB, so Ray's smallest object store is more than enough.
-_OBJECT_STORE = 80 * 2**20
-_THREADS = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-)
 
 
 class Host:
@@ -103,7 +89,7 @@ class RayExecutor:
             raise EngineError(f"gpus: {gpus} a worker; use 0 or a whole number")
         self._workers, self._gpus, self._threads = workers, gpus, threads
         self._deadline, self._attempts = deadline, attempts
-        self._address = address or os.environ.get("RAY_ADDRESS") or "local"
+        self._address = address or usual_address()
         self._environment = dict(environment or {})
         self._owns_ray = False
         self.health = Health()
@@ -154,9 +140,7 @@ class RayExecutor:
 
     def _hire(self, factory: Factory[Item, Result]) -> Callable[[], Any]:
         """Return what starts one actor with this factory."""
-        environment = dict.fromkeys(_THREADS, str(self._threads)) | self._environment
-        if not self._gpus:  # Ray no longer hides the GPUs from those who asked for none
-            environment.setdefault("CUDA_VISIBLE_DEVICES", "")
+        environment = worker_environment(self._threads, self._gpus) | self._environment
         actor = ray.remote(Host).options(
             num_cpus=self._threads,
             num_gpus=self._gpus,
@@ -181,73 +165,6 @@ class RayExecutor:
         return max(int(share), 1)
 
     def _connect(self) -> None:
-        """Find Ray, or start a private one: no dashboard, no logs, little memory."""
-        if ray.is_initialized():
-            return
-        quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
-        if self._address == "local":
-            cpus = max(_cpus(), (self._workers or 1) * self._threads)
-            quiet |= {
-                "num_cpus": cpus,
-                "include_dashboard": False,
-                "object_store_memory": _OBJECT_STORE,
-                # the workers have an environment of their own, so nobody would use these processes
-                "_system_config": {"prestart_worker_first_driver": False},
-            }
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-            os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        with _own_signals() as waiting, _own_words():
-            ray.init(address=self._address, **quiet)
+        """Find Ray, or start a private one that has room for the workers."""
+        if connect(self._address, (self._workers or 1) * self._threads):
             self._owns_ray = True
-        for number in waiting:
-            signal.raise_signal(number)
-        logger.debug("Ray started: %s", self._address)
-
-
-def _cpus() -> int:
-    """Count the CPUs this process may use, where the system can tell."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@contextmanager
-def _own_words() -> Iterator[None]:
-    """Keep Ray from printing a page for each dead worker: the pool logs a line with the key.
-
-    No option of ``ray.init`` stops the thread that does so; started with nothing to do, it ends.
-    """
-    listen = getattr(private, "listen_error_messages", None)
-    if listen is not None:
-        private.listen_error_messages = lambda *_: None
-    try:
-        yield
-    finally:
-        if listen is not None:
-            private.listen_error_messages = listen
-
-
-@contextmanager
-def _own_signals() -> Iterator[list[int]]:
-    """Keep our handlers: ``ray.init`` puts its own SIGTERM handler in their place.
-
-    The first Ctrl-C waits until Ray has started, in the list that this yields: half a Ray cannot
-    be stopped, and its processes would stay. A second one does not wait.
-    """
-    waiting: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield waiting
-        return
-
-    def wait(number: int, _frame: FrameType | None) -> None:
-        if waiting:
-            raise KeyboardInterrupt
-        waiting.append(number)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGINT, wait)
-    try:
-        yield waiting
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

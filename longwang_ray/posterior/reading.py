@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from longwang_ray.posterior.blending import Blend, Resolution, WindowFn
-from longwang_ray.prior.head import QUARTERS, CoarseHead
-
-REACH = 2
-"""Latent cells on each side that the head sees."""
+from longwang_ray.prior.head import QUARTERS, REACH, CoarseHead
 
 CELLS_AT_ONCE = 40_000
 """Latent cells read at once: bounds what the head's gradient keeps in memory."""
@@ -81,28 +78,56 @@ class HeadReader:
 
     def __call__(self, latent: Tensor) -> Tensor:
         """Daily means of quarter cells."""
-        return torch.cat([self._read(latent[:, days]) for days, _ in self._parts(latent)])
+        return torch.cat([self._read(latent[:, part.seen], part) for part in self._parts(latent)])
 
     def pull_back(self, latent: Tensor, cotangent: Tensor) -> Tensor:
-        """A few days at a time: the head does not look from day to day."""
-        pulled = torch.empty_like(latent)
-        for days, rain_days in self._parts(latent):
-            part = latent[:, days].detach().requires_grad_()
+        """A few latent steps at a time, each with the neighbours that the head looks at."""
+        pulled = torch.zeros_like(latent)
+        for part in self._parts(latent):
+            seen = latent[:, part.seen].detach().requires_grad_()
             with torch.enable_grad():
-                rain = self._read(part)
-            (pulled[:, days],) = torch.autograd.grad(rain, part, cotangent[rain_days])
+                rain = self._read(seen, part)
+            (grad,) = torch.autograd.grad(rain, seen, cotangent[part.days])
+            pulled[:, part.seen] += grad
         return pulled
 
-    def _parts(self, latent: Tensor) -> Iterator[tuple[slice, slice]]:
+    def _parts(self, latent: Tensor) -> Iterator[_Part]:
         time, rows, columns = latent.shape[1:]
-        step = max(1, CELLS_AT_ONCE // (rows * columns))
+        reach = self.head.config.reach_in_time
+        step = max(1, 2 * reach, CELLS_AT_ONCE // (rows * columns))
         for first in range(0, time, step):
             stop = min(first + step, time)
-            yield slice(first, stop), slice(first * self.at.time, stop * self.at.time)
+            seen = slice(max(first - reach, 0), min(stop + reach, time))
+            yield _Part(slice(first, stop), seen, self.at.time)
 
-    def _read(self, latent: Tensor) -> Tensor:
+    def _read(self, seen: Tensor, part: _Part) -> Tensor:
         if not self.closed:
-            return self.head(latent[None])[0]
-        around = torch.cat([latent[..., -REACH:], latent, latent[..., :REACH]], dim=-1)
+            return self.head(seen[None])[0, part.kept]
+        around = torch.cat([seen[..., -REACH:], seen, seen[..., :REACH]], dim=-1)
         cut = REACH * QUARTERS
-        return self.head(around[None])[0, ..., cut:-cut]
+        return self.head(around[None])[0, part.kept, :, cut:-cut]
+
+
+class _Part(NamedTuple):
+    """Latent steps that are read together.
+
+    Attributes:
+        steps: Whose days they give.
+        seen: These and their neighbours.
+        n_days: Days a latent step.
+    """
+
+    steps: slice
+    seen: slice
+    n_days: int
+
+    @property
+    def days(self) -> slice:
+        """The days among all of the field's."""
+        return slice(self.steps.start * self.n_days, self.steps.stop * self.n_days)
+
+    @property
+    def kept(self) -> slice:
+        """The same days among those of `seen`."""
+        first = self.seen.start * self.n_days
+        return slice(self.days.start - first, self.days.stop - first)

@@ -16,9 +16,11 @@ from longwang_ray.domain.layout import Group, Layout
 from longwang_ray.domain.plan import GroupPlan, Plan, Tiling
 from longwang_ray.engine.progress import duration
 from longwang_ray.posterior.cost import decoded_share, estimate_cost
+from longwang_ray.posterior.fidelity import cell_size, finer_than_head, stated_error
 from longwang_ray.posterior.observation import ErrorModel
 from longwang_ray.posterior.tile import Sampling
 from longwang_ray.prior.bundle import Prior, open_prior
+from longwang_ray.prior.head import head_cell
 
 MEMORY_SHARE = 0.9
 """Of the machine's memory, what workers may plan for."""
@@ -176,6 +178,7 @@ def describe_plan(prepared: Prepared) -> list[tuple[str, str]]:
     return [
         *((group.group.path, _described(group, prepared.prior)) for group in plan.groups),
         ("prior", f"{prepared.prior.name} ({prepared.prior.intended_use})"),
+        *_observed(prepared),
         ("output", config.output.path),
         ("tiles", f"{plan.n_tiles:,} on {workers} {_plural(workers, 'worker')}"),
         ("windows", f"{cost.windows:,}, halos included"),
@@ -184,6 +187,31 @@ def describe_plan(prepared: Prepared) -> list[tuple[str, str]]:
         ("memory of a worker", _bytes(cost.memory)),
         ("time on this machine", f"about {duration(cost.seconds / workers)}"),
     ]
+
+
+def _observed(prepared: Prepared) -> list[tuple[str, str]]:
+    """What fast guidance sees of each GCM grid: the head's cells stand for the decoder's."""
+    prior = prepared.prior
+    if prepared.config.sampler.guidance != "fast" or prior.head is None:
+        return []
+    read = head_cell(prior.compression, prior.grid_step)
+    sizes = dict.fromkeys(cell_size(source.grid) for source in prepared.sources.values())
+    return [("observed", _seen(size, read, stated_error(prior, size))) for size in sizes]
+
+
+def _seen(size: tuple[float, float], read: tuple[float, float], error: float | None) -> str:
+    gcm, head = (f"{lat:.3g}° × {lon:.3g}°" for lat, lon in (size, read))
+    expected = "by an error that was not measured" if error is None else f"by about {error:.1%}"
+    if finer_than_head(size, read):
+        return (
+            f"the GCM's {gcm} cells are finer than guidance sees: instead of them, means of the "
+            f"{head} cells that hold them, which differ from the decoder's rain {expected}; "
+            "closing then meets each GCM cell"
+        )
+    return (
+        f"monthly means on the GCM's {gcm} cells, read in cells of {head}; they differ from the "
+        f"decoder's rain {expected}"
+    )
 
 
 def _described(group: GroupPlan, prior: Prior) -> str:

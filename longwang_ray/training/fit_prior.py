@@ -8,40 +8,48 @@ another one is refused.
 from __future__ import annotations
 
 import logging
-import os
-import shutil
-from pathlib import Path
+import signal
 from typing import Any
 
 import torch
 
-from longwang_ray.prior.autoencoder import Autoencoder
-from longwang_ray.prior.bundle import DESCRIPTION, Prior, open_prior
+from longwang_ray.prior.bundle import Prior
 from longwang_ray.prior.denoiser import Denoiser
 from longwang_ray.prior.head import CoarseHead
 from longwang_ray.prior.transform import LogTransform
-from longwang_ray.training.loop import TrainingError
-from longwang_ray.training.settings import TrainConfig
-from longwang_ray.training.stages import (
-    STAGES,
-    Stage,
-    Stages,
-    Statistics,
-    checkpoint_file,
-    statistics_file,
-)
+from longwang_ray.training.channel import Channel, signals_collected
+from longwang_ray.training.checkpoints import Checkpoints
+from longwang_ray.training.data import open_training_data
+from longwang_ray.training.errors import TrainingError, TrainingStopped
+from longwang_ray.training.latent_space import LatentSpace
+from longwang_ray.training.publish import bundle_at, other_prior, save_bundle
+from longwang_ray.training.settings import OptimisationSettings, TrainConfig, told_of
+from longwang_ray.training.sight import Watch
+from longwang_ray.training.stages import STAGES, STATISTICS, Stage, Stages
+from longwang_ray.training.worker import SOLO, Worker
 
 log = logging.getLogger(__name__)
 
 
-def train_prior(config: TrainConfig, only: Stage | None = None) -> Path:
+def train_prior(
+    config: TrainConfig,
+    only: Stage | None = None,
+    *,
+    worker: Worker = SOLO,
+    channel: Channel | None = None,
+    watch: Watch | None = None,
+) -> str:
     """Fit a prior and write its bundle, going on from whatever checkpoints there are.
 
-    A signal to stop (Ctrl-C) leaves a checkpoint and then acts as it would have.
+    Every worker of a training calls it; the first one writes.
 
     Args:
         config: What is asked.
         only: Run one stage alone; those that it needs must be finished.
+        worker: Which worker this is.
+        channel: Who is told, and who may wish to stop; by default this process's log and its
+            signals, which leave a checkpoint and then act as they would have.
+        watch: Draws what the networks make of held-out days, now and then.
 
     Returns:
         The bundle's folder; with ``only``, the file that the stage left.
@@ -49,108 +57,115 @@ def train_prior(config: TrainConfig, only: Stage | None = None) -> Path:
     Raises:
         TrainingError: if a checkpoint does not fit the configuration, a stage that is needed is
             not finished, or the bundle's folder holds another prior.
+        TrainingStopped: if the ``channel`` that was given wished so.
     """
-    if config.threads is not None:
-        torch.set_num_threads(config.threads)
-    _require_room(config)
-    stages = Stages.of(config)
+    require_room(config)
+    require_even_shares(config, worker.world_size)
+    if config.engine.threads is not None:
+        torch.set_num_threads(config.engine.threads)
+    if channel is not None:
+        return _train(config, only, worker, channel, watch)
+    with signals_collected() as here:
+        try:
+            return _train(config, only, worker, here, watch)
+        except TrainingStopped as stopped:
+            log.info("%s; the same command goes on from there", stopped)
+    signal.raise_signal(here.signals[0])
+    raise KeyboardInterrupt  # whoever handles the signal: an unfinished network is no result
+
+
+def _train(
+    config: TrainConfig,
+    only: Stage | None,
+    worker: Worker,
+    channel: Channel,
+    watch: Watch | None,
+) -> str:
+    rows = config.autoencoder.compression[1]
+    data = open_training_data(config.data, config.days_folder, rows)
+    files = Checkpoints(config.output)
+    stages = Stages(config, data, files, worker, channel, watch)
     transform = stages.transform()
     if only is not None:
         return _one_stage(stages, transform, only)
     autoencoder = stages.autoencoder(transform)
-    statistics = stages.statistics(autoencoder, transform)
-    latents = stages.latents(autoencoder, transform)
-    denoiser = stages.denoiser(latents, statistics)
-    head = stages.head(latents, statistics, autoencoder, transform)
-    return save_bundle(
-        assemble(config, transform, statistics, autoencoder, denoiser, head), config.bundle
-    )
+    space = stages.space(autoencoder, transform)
+    denoiser = stages.denoiser(space)
+    head = stages.head(space)
+    if worker.leads:
+        save_bundle(assemble(config, space, denoiser, head), config.bundle)
+    worker.wait()
+    return config.bundle
 
 
-def _one_stage(stages: Stages, transform: LogTransform, only: Stage) -> Path:
+def _one_stage(stages: Stages, transform: LogTransform, only: Stage) -> str:
     needed = tuple(s for s in STAGES[: STAGES.index(only)] if s != "denoiser")
     stages.require_done(needed)
     autoencoder = stages.autoencoder(transform)
     if only != "autoencoder":
-        statistics = stages.statistics(autoencoder, transform)
+        space = stages.space(autoencoder, transform)
         if only == "statistics":
-            return statistics_file(stages.folder)
-        latents = stages.latents(autoencoder, transform)
+            return stages.files.where(STATISTICS)
         if only == "denoiser":
-            stages.denoiser(latents, statistics)
+            stages.denoiser(space)
         else:
-            stages.head(latents, statistics, autoencoder, transform)
-    return checkpoint_file(stages.folder, only)
+            stages.head(space)
+    return stages.files.where(f"{only}.pt")
 
 
 def assemble(
-    config: TrainConfig,
-    transform: LogTransform,
-    statistics: Statistics,
-    autoencoder: Autoencoder,
-    denoiser: Denoiser,
-    head: CoarseHead,
+    config: TrainConfig, space: LatentSpace, denoiser: Denoiser, head: CoarseHead
 ) -> Prior:
     """Put the fitted parts together, with a card that says how they came about."""
-    return Prior(
-        autoencoder=autoencoder,
+    prior = Prior(
+        autoencoder=space.autoencoder,
         denoiser=denoiser,
         head=head,
-        transform=transform,
-        latent_mean=tuple(statistics.mean.tolist()),
-        latent_std=tuple(statistics.std.tolist()),
+        transform=space.transform,
+        latent_mean=tuple(space.mean.tolist()),
+        latent_std=tuple(space.std.tolist()),
         window=config.lattice.window,
         stride=config.lattice.stride,
         dry_threshold=config.dry_threshold,
         card=training_card(config),
     )
+    return prior.to("cpu")
 
 
 def training_card(config: TrainConfig) -> dict[str, Any]:
     """What a bundle says about its making: everything asked but the folders of one machine."""
-    told = config.model_dump(mode="json", exclude={"output", "bundle", "threads"})
+    told = config.model_dump(mode="json", exclude={"output", "bundle", "cache", "engine"})
+    told["data"] = told_of(config.data)
     about = {key: told.pop(key) for key in ("name", "description", "intended_use")}
     return {**about, "training": told}
 
 
-def save_bundle(prior: Prior, folder: Path) -> Path:
-    """Write a bundle whole or not at all; one that is there already must be the same prior.
+def require_even_shares(config: TrainConfig, workers: int) -> None:
+    """Refuse batches that workers cannot share evenly.
 
     Raises:
-        TrainingError: if the folder holds another prior, or something else.
+        TrainingError: if a batch is no multiple of workers × accumulate.
     """
-    if (folder / DESCRIPTION).exists():
-        if (found := open_prior(folder).digest) != prior.digest:
-            raise _other_prior(folder, f"{found[:12]}, this one is {prior.digest[:12]}")
-        log.info("%s: holds this prior already", folder)
-        return folder
-    _require_empty(folder)
-    part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)  # what a killed run left of its own
-    prior.save(part)
-    os.replace(part, folder)
-    log.info("%s: prior %s, %s parameters", folder, prior.digest[:12], f"{prior.parameters:,}")
-    return folder
+    parts: dict[str, OptimisationSettings] = {
+        name: getattr(config, name).optimisation for name in ("autoencoder", "denoiser", "head")
+    }
+    for name, how in parts.items():
+        if how.batch % (workers * how.accumulate):
+            raise TrainingError(
+                f"{name}.optimisation.batch is {how.batch}, cannot be shared evenly by {workers} "
+                f"workers in {how.accumulate} parts each: give a multiple of "
+                f"{workers * how.accumulate}, or other workers (engine.workers=…)"
+            )
 
 
-def _require_room(config: TrainConfig) -> None:
-    """Hours of training later is too late to learn that the bundle's folder is taken."""
-    folder = config.bundle
-    if not (folder / DESCRIPTION).exists():
-        _require_empty(folder)
-    elif open_prior(folder).card.get("training") != training_card(config)["training"]:
-        raise _other_prior(folder, "trained with another configuration")
+def require_room(config: TrainConfig) -> None:
+    """Refuse a bundle's folder that is taken.
 
+    Hours of training later is too late to learn it.
 
-def _require_empty(folder: Path) -> None:
-    if folder.exists() and any(folder.iterdir()):
-        raise TrainingError(
-            f"{folder}: is not empty and holds no prior; choose another folder (bundle=…)"
-        )
-
-
-def _other_prior(folder: Path, found: str) -> TrainingError:
-    return TrainingError(
-        f"{folder}: holds another prior already ({found}); choose another folder (bundle=…), "
-        "nothing was overwritten"
-    )
+    Raises:
+        TrainingError: if it holds another prior, or something else.
+    """
+    there = bundle_at(config.bundle)
+    if there is not None and there.card.get("training") != training_card(config)["training"]:
+        raise other_prior(config.bundle, "trained with another configuration")

@@ -1,30 +1,30 @@
-"""What a training would do, before anything is fitted: networks, steps, days, memory.
+"""What a training would do, before anything is fitted: samples, operations, memory, disk.
 
-    memory = runtime + 5 · 4 B · parameters + 4 B · values kept for the gradient of one batch
+    passes = steps · batch · cells of a window / cells of all training days
 
-Five copies: weights, gradient, two moments of AdamW, the moving average. What the gradient keeps
-is counted on the ``meta`` device of torch, where shapes are propagated and nothing is computed.
+tells how often each cell is learned from: windows overlap, so their number alone says little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from math import prod
 
-import torch
-from torch import Tensor, nn
+from longwang_ray.training.checkpoints import Checkpoints
+from longwang_ray.training.data import TrainingData, open_training_data
+from longwang_ray.training.demand import (
+    Demand,
+    demands,
+    expected_workers,
+    require_memory,
+    said_bytes,
+)
+from longwang_ray.training.fit_prior import require_even_shares
+from longwang_ray.training.settings import TrainConfig
 
-from longwang_ray.domain.cost import RUNTIME_BYTES
-from longwang_ray.domain.grid import era5_grid
-from longwang_ray.prior.context import CONTEXT_SIZE
-from longwang_ray.training.data import day_bytes
-from longwang_ray.training.networks import make_autoencoder, make_denoiser, make_head
-from longwang_ray.training.settings import OptimisationSettings, TrainConfig
-from longwang_ray.training.stages import steps_done
-
-COPIES = 5
-FLOAT = 4
-MIB = 2**20
+HALF = 2
+SUSTAINED = 100e12
+"""Operations a second of one GPU at which the time of a training is told: an assumption."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +33,52 @@ class NetworkPlan:
 
     Attributes:
         name: Which stage fits it.
-        parameters: How many numbers are learned.
         steps: Optimiser steps in all.
         done: Of these, what the checkpoint has.
-        batch: Windows a step.
-        memory: Bytes while it is fitted, estimated.
+        batch: Windows a step, of all workers together.
+        demand: What it takes.
+        windows: Different windows that can be drawn.
+        passes: How often each cell of the training days is seen, on average.
     """
 
     name: str
-    parameters: int
     steps: int
     done: int
     batch: int
-    memory: int
+    demand: Demand
+    windows: int
+    passes: float
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """It as names and what belongs to them."""
+        demand = self.demand
+        total = demand.flops * self.steps
+        return [
+            (
+                self.name,
+                f"{demand.parameters:,} parameters, {self.done:,} of {self.steps:,} steps done",
+            ),
+            (
+                "  a step",
+                f"{self.batch} windows, {demand.at_once} at once on each worker, "
+                f"{_said_flops(demand.flops)}",
+            ),
+            (
+                "  all steps",
+                f"{_said_flops(total)}, {_said_hours(total / SUSTAINED / 3600)} of a GPU that "
+                f"sustains {SUSTAINED / 1e12:.0f} TFLOP/s",
+            ),
+            (
+                "  samples",
+                f"{self.windows:,} different windows; each cell is seen {_short(self.passes)} "
+                "times",
+            ),
+            (
+                "  memory",
+                f"about {said_bytes(demand.memory)} a worker, of it {said_bytes(demand.peak)} for "
+                "activations and gradients",
+            ),
+        ]
 
 
 @dataclass(frozen=True)
@@ -55,51 +88,46 @@ class TrainingPlan:
     Attributes:
         config: What is asked.
         networks: In the order in which they are fitted.
+        workers: How many there are; as far as is known, where the config leaves it open.
         days: Days to learn from, and days held out.
-        disk: Bytes of days on disk.
+        cells: Rows and columns of a day.
+        disk: Bytes of days, and of their latents, on each machine's disk.
     """
 
     config: TrainConfig
     networks: tuple[NetworkPlan, ...]
+    workers: int
     days: tuple[int, int]
+    cells: tuple[int, int]
     disk: int
 
     @property
     def parameters(self) -> int:
         """Of all networks."""
-        return sum(network.parameters for network in self.networks)
+        return sum(network.demand.parameters for network in self.networks)
 
     @property
     def memory(self) -> int:
-        """Bytes of the largest stage, estimated."""
-        return max(network.memory for network in self.networks)
+        """Bytes a worker needs in the largest stage, estimated."""
+        return max(network.demand.memory for network in self.networks)
 
     def pairs(self) -> list[tuple[str, str]]:
         """The plan as names and what belongs to them, to be printed."""
-        config = self.config
+        config, engine = self.config, self.config.engine
         used, held = self.days
-        rows = [
-            ("prior", f"{config.name}, intended use: {config.intended_use}"),
-            (
-                "days",
-                f"{used} to learn from, {held} held out, {self.disk / MIB:,.0f} MiB on disk",
-            ),
-        ]
-        for n in self.networks:
-            rows.append(
-                (
-                    n.name,
-                    f"{n.parameters:,} parameters, {n.done:,} of {n.steps:,} steps done, "
-                    f"{n.batch} windows a step, about {n.memory / MIB:,.0f} MiB",
-                )
-            )
-        bundle = f"{config.bundle} ({2 * self.parameters / MIB:.1f} MiB in float16)"
+        rows, columns = self.cells
+        open_ = engine.kind == "ray" and engine.workers == "auto"
+        counted = ", or as many as the cluster has GPUs" if open_ else ""
         return [
-            *rows,
+            ("prior", f"{config.name}, intended use: {config.intended_use}"),
+            ("days", f"{used:,} to learn from, {held:,} held out, {rows} × {columns} cells"),
+            ("disk", f"{said_bytes(self.disk)} of days in {config.days_folder}, on each machine"),
+            ("workers", f"{self.workers} ({engine.kind}, device {engine.device}){counted}"),
+            *(pair for network in self.networks for pair in network.pairs()),
             ("together", f"{self.parameters:,} parameters"),
-            ("memory", f"about {self.memory / MIB:,.0f} MiB"),
-            ("checkpoints", str(config.output)),
-            ("bundle", bundle),
+            ("memory", f"about {said_bytes(self.memory)} a worker"),
+            ("checkpoints", config.output),
+            ("bundle", f"{config.bundle} ({said_bytes(HALF * self.parameters)} in float16)"),
         ]
 
     def lines(self) -> list[str]:
@@ -110,57 +138,67 @@ class TrainingPlan:
 
 
 def plan_training(config: TrainConfig) -> TrainingPlan:
-    """Describe a training; starts nothing and writes nothing.
+    """Describe a training and open its data; computes nothing, writes nothing, reads no day.
 
     Raises:
-        TrainingError: if a checkpoint is there that cannot be read.
+        TrainingError: if a batch cannot be shared evenly, the data cannot be opened or have no
+            window of the sizes asked for, this machine is to compute and has too little memory,
+            or a checkpoint is there that cannot be read.
     """
-    part, lattice = config.autoencoder, config.lattice
-    shape = tuple(w // c for w, c in zip(lattice.window, part.compression, strict=True))
-    with torch.device("meta"):
-        autoencoder, denoiser, head = (
-            make_autoencoder(config), make_denoiser(config), make_head(config)
-        )  # fmt: skip
-        batch = config.denoiser.optimisation.batch
-        rain = torch.empty(part.optimisation.batch, 1, *part.window)
-        noisy = torch.empty(batch, part.latent_channels, *shape)
-        clean = torch.empty(config.head.optimisation.batch, part.latent_channels, *shape)
-        time, context = torch.empty(batch), torch.empty(batch, CONTEXT_SIZE)
-        kept = (
-            _kept(lambda: autoencoder.decode(autoencoder.encode(rain)[0])),
-            _kept(lambda: denoiser(noisy, time, context)),
-            _kept(lambda: head(clean)),
-        )
-    networks = (
-        _network(config, "autoencoder", autoencoder, part.optimisation, kept[0]),
-        _network(config, "denoiser", denoiser, config.denoiser.optimisation, kept[1]),
-        _network(config, "head", head, config.head.optimisation, kept[2]),
+    workers = expected_workers(config.engine)
+    require_even_shares(config, workers)
+    data = open_training_data(config.data, config.days_folder, config.autoencoder.compression[1])
+    for window in (config.autoencoder.window, config.lattice.window):
+        data.train.count(window), data.held_out.count(window)  # they refuse one that fits nowhere
+    files = Checkpoints(config.output)
+    networks = tuple(
+        _network(config, name, demand, data, files)
+        for name, demand in demands(config, workers).items()
     )
-    data = config.data
-    days = ((data.sequences - data.held_out) * data.days, data.held_out * data.days)
-    return TrainingPlan(config, networks, days, sum(days) * day_bytes(era5_grid()))
+    for network in networks:
+        require_memory(network.name, network.demand, config.engine)
+    train, held = (int(w.parts[0].days.sum()) for w in (data.train, data.held_out))
+    cells = data.days.box.n_rows, data.days.box.n_columns
+    disk = (train + held) * _day_bytes(config, cells)
+    return TrainingPlan(config, networks, workers, (train, held), cells, disk)
 
 
 def _network(
-    config: TrainConfig, name: str, module: nn.Module, fit: OptimisationSettings, kept: int
+    config: TrainConfig, name: str, demand: Demand, data: TrainingData, files: Checkpoints
 ) -> NetworkPlan:
-    parameters = sum(p.numel() for p in module.parameters())
-    memory = RUNTIME_BYTES + COPIES * FLOAT * parameters + kept
-    done = min(steps_done(config.output, name), fit.steps)
-    return NetworkPlan(name, parameters, fit.steps, done, fit.batch, memory)
+    how = getattr(config, name).optimisation
+    window = config.autoencoder.window if name == "autoencoder" else config.lattice.window
+    cells = data.train.parts[0].days.sum() * data.days.box.n_rows * data.outside.sum()
+    return NetworkPlan(
+        name=name,
+        steps=how.steps,
+        done=min(files.steps_done(name), how.steps),
+        batch=how.batch,
+        demand=demand,
+        windows=data.train.count(window),
+        passes=how.steps * how.batch * prod(window) / float(cells),
+    )
 
 
-def _kept(forward: Callable[[], Tensor]) -> int:
-    """Bytes that a forward pass keeps for its gradient, each tensor once."""
-    seen: dict[int, int] = {}
-    alive = []  # or a freed tensor's place would be counted for another one
+def _day_bytes(config: TrainConfig, cells: tuple[int, int]) -> int:
+    """Bytes of a day as it is kept, with its latents where those are kept too."""
+    part = config.autoencoder
+    fine = HALF * prod(cells)
+    if not part.time_compression == part.kernel[0] == 1 or part.norm != "cell":
+        return fine
+    return fine + fine * part.latent_channels // prod(part.compression)
 
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        alive.append(tensor)
-        seen[storage._cdata] = storage.nbytes()
-        return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        forward()
-    return sum(seen.values())
+def _said_flops(count: float) -> str:
+    units = {1e18: "EFLOP", 1e15: "PFLOP", 1e12: "TFLOP", 1e9: "GFLOP"}
+    scale = next((s for s in units if count >= s), 1e9)
+    return f"{_short(count / scale)} {units[scale]}"
+
+
+def _said_hours(hours: float) -> str:
+    return f"{hours / 24:,.0f} days" if hours >= 48 else f"{_short(hours)} hours"
+
+
+def _short(number: float) -> str:
+    """Two digits of a small number, all of a large one."""
+    return f"{number:,.0f}" if number >= 10 else f"{number:.2g}"

@@ -6,8 +6,9 @@ Read as strictly as a run's configuration: an unknown key or a wrong type names 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -27,6 +28,7 @@ Sizes: TypeAlias = Annotated[tuple[Positive, ...], BeforeValidator(_listed), Fie
 Levels: TypeAlias = Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_listed)]
 Triples: TypeAlias = Annotated[tuple[Triple, ...], BeforeValidator(_listed)]
 Folder: TypeAlias = Annotated[Path, Field(strict=False)]
+Text: TypeAlias = Annotated[str, Field(min_length=1)]
 
 
 class Strict(BaseModel):
@@ -55,10 +57,72 @@ class SyntheticData(Strict):
         return self
 
 
+def _day(value: object) -> object:
+    """YAML reads an unquoted day as a date, a quoted one as text: both are meant."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
+Day: TypeAlias = Annotated[
+    str, BeforeValidator(_day), Field(pattern=r"^\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])$")
+]
+Period: TypeAlias = Annotated[tuple[Day, Day], BeforeValidator(_listed)]
+Periods: TypeAlias = Annotated[tuple[Period, ...], BeforeValidator(_listed)]
+Days: TypeAlias = Annotated[tuple[Day, ...], BeforeValidator(_listed)]
+Meridians: TypeAlias = Annotated[tuple[float, float], BeforeValidator(_listed)]
+
+
+class DailyData(Strict):
+    """Training days from any daily or hourly precipitation: NetCDF, Zarr, any fsspec URL.
+
+    Periods are [first day, last day], both included. `train` and `held_out` share no day; the
+    cells of `held_out_lon`, [west, east) degrees, are kept back at all times. Days of `skip` are
+    left out, as are days that the source lacks. `storage_options` go to fsspec; they may hold
+    secrets and are never stored.
+    """
+
+    kind: Literal["daily"]
+    path: Text
+    variable: Text = "pr"
+    units: str | None = None
+    stamp: Literal["start", "middle", "end"] | None = None
+    storage_options: dict[str, Any] = Field(default_factory=dict, repr=False, exclude=True)
+    train: Annotated[Periods, Field(min_length=1)]
+    held_out: Annotated[Periods, Field(min_length=1)]
+    held_out_lon: Meridians | None = None
+    skip: Days = ()
+
+    @model_validator(mode="after")
+    def _check_periods(self) -> DailyData:
+        for name in ("train", "held_out"):
+            for first, last in getattr(self, name):
+                if first > last:
+                    raise ValueError(f"{name}: {first} … {last} ends before it begins")
+        for a, b in self.train:
+            for c, d in self.held_out:
+                if a <= d and c <= b:
+                    raise ValueError(
+                        f"train {a} … {b} and held_out {c} … {d} share days: what a prior has "
+                        "seen cannot say how good it is"
+                    )
+        return self
+
+
+Data: TypeAlias = Annotated[SyntheticData | DailyData, Field(discriminator="kind")]
+
+
+def told_of(data: SyntheticData | DailyData) -> dict[str, Any]:
+    """What a card says of the days: neither folders of one machine nor secrets."""
+    told = data.model_dump(mode="json")
+    if isinstance(data, DailyData):
+        told["path"] = data.path.rstrip("/").rsplit("/", 1)[-1]
+    return told
+
+
 class TransformSettings(Strict):
-    """Where the logarithm turns linear, mm/day; its range is measured on the data."""
+    """Where the logarithm turns linear, mm/day, and its range: null measures it on the data."""
 
     epsilon: Annotated[float, Field(gt=0)] = 0.1
+    range: Annotated[float, Field(gt=0)] | None = None
 
 
 class LossSettings(Strict):
@@ -79,8 +143,12 @@ class OptimisationSettings(Strict):
     ema: Share = 0.999
     clip: Annotated[float, Field(gt=0)] = 1.0
     weight_decay: Weight = 1e-4
+    accumulate: Positive = 1
+    report_every: Positive = 50
     checkpoint_every: Positive = 250
+    evaluate_every: Positive = 1000
     bf16: bool = False
+    compile: bool = False
 
 
 class AutoencoderSettings(Strict):
@@ -157,6 +225,23 @@ class HeadSettings(Strict):
     optimisation: OptimisationSettings
 
 
+class EngineSettings(Strict):
+    """Who trains: one process, or Ray Train's workers; the result does not depend on how many.
+
+    `workers` auto: one for each GPU of the cluster, one where there is none. A worker that is
+    lost is replaced, and all go on from the last checkpoint, at most `failures` times in a row
+    without a new checkpoint in between. `loaders` are a worker's threads that draw windows ahead.
+    """
+
+    kind: Literal["ray", "serial"] = "ray"
+    workers: Positive | Literal["auto"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    cpus_per_worker: Positive = 1
+    threads: Positive | None = None
+    loaders: Annotated[int, Field(ge=0)] = 2
+    failures: Annotated[int, Field(ge=0)] = 8
+
+
 class LatticeSettings(Strict):
     """Window and stride in days and fine cells."""
 
@@ -167,19 +252,22 @@ class LatticeSettings(Strict):
 class TrainConfig(Strict):
     """All of a training run.
 
-    `output` keeps days, checkpoints and logs; `bundle` becomes the finished prior. What decodes
-    below `dry_threshold`, mm/day, is dry.
+    `output` keeps checkpoints, curves and figures, `bundle` becomes the finished prior: folders or
+    fsspec URLs, that all machines of a training can reach; `cache` is a folder on each machine
+    where days and their latents are kept, by default inside `output`. What decodes below
+    `dry_threshold`, mm/day, is dry.
     """
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Text
     description: str = ""
     intended_use: Literal["demonstration", "research"]
-    output: Folder
-    bundle: Folder
-    seed: Annotated[int, Field(ge=0)] = 0
-    threads: Positive | None = None
+    output: Text
+    bundle: Text
+    cache: Folder | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     dry_threshold: Weight = 0.1
-    data: SyntheticData
+    engine: EngineSettings = EngineSettings()
+    data: Data
     transform: TransformSettings = TransformSettings()
     lattice: LatticeSettings
     schedule: ScheduleSettings = ScheduleSettings()
@@ -193,11 +281,25 @@ class TrainConfig(Strict):
             value = getattr(self.lattice, name)
             _check_multiple(f"lattice.{name}", value, self.autoencoder.compression)
         longest = max(self.lattice.window[0], self.autoencoder.window[0])
-        if longest > self.data.days:
+        if isinstance(self.data, SyntheticData) and longest > self.data.days:
             raise ValueError(
                 f"a window has {longest} days, a sequence only {self.data.days}: raise data.days"
             )
         return self
+
+    @model_validator(mode="after")
+    def _check_cache(self) -> TrainConfig:
+        if self.cache is None and "://" in self.output:
+            raise ValueError(
+                f"output is remote ({self.output}): say where days are kept on each machine "
+                "(cache=FOLDER, on a disk with room for them)"
+            )
+        return self
+
+    @property
+    def days_folder(self) -> Path:
+        """Where days and their latents are kept on this machine."""
+        return Path(self.output) if self.cache is None else self.cache
 
 
 def load_train_config(path: str | Path, overrides: Iterable[str] = ()) -> TrainConfig:

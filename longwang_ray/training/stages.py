@@ -9,180 +9,171 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from longwang_ray.prior.autoencoder import Autoencoder
 from longwang_ray.prior.denoiser import Denoiser
 from longwang_ray.prior.head import CoarseHead
 from longwang_ray.prior.transform import LogTransform
-from longwang_ray.training.data import synthetic_windows
+from longwang_ray.training.channel import Channel
+from longwang_ray.training.checkpoints import Checkpoints
+from longwang_ray.training.data import TrainingData
+from longwang_ray.training.distil import Lessons, Supply, distil_head
+from longwang_ray.training.errors import TrainingError
+from longwang_ray.training.held_out import HeldOut, Picture, prior_samples, reconstructions
+from longwang_ray.training.latent_space import LatentSpace
 from longwang_ray.training.latents import encode_days, encoder_digest
-from longwang_ray.training.loop import Network, Optimisation, TrainingError, fit, read_checkpoint
-from longwang_ray.training.losses import AutoencoderLoss, denoiser_loss, head_loss, unit_normal
-from longwang_ray.training.networks import make_autoencoder, make_denoiser, make_head
-from longwang_ray.training.settings import HeadSettings, OptimisationSettings, TrainConfig
+from longwang_ray.training.loader import Draw, Loader, Sample, unit_normal, window_generator
+from longwang_ray.training.loop import Evaluate, Network, Objective, Optimisation, fit
+from longwang_ray.training.losses import AutoencoderLoss, Denoise, Reconstruct
+from longwang_ray.training.networks import make_autoencoder, make_denoiser
+from longwang_ray.training.settings import OptimisationSettings, TrainConfig
+from longwang_ray.training.sight import Watch
 from longwang_ray.training.windows import Windows
+from longwang_ray.training.worker import Worker
 
 log = logging.getLogger(__name__)
 
 Stage = Literal["autoencoder", "statistics", "denoiser", "head"]
 STAGES: tuple[Stage, ...] = ("autoencoder", "statistics", "denoiser", "head")
 STATISTICS_WINDOWS = 256
-STATISTICS_STREAM = 1 << 40  # of the seed; steps have the numbers below
-PLACE = (1, -1, 1, 1, 1)
-
-Loss = tuple[Tensor, dict[str, float]]
-Latents = Callable[[np.random.Generator, int], tuple[Tensor, Tensor]]
-"""Draws so many latent windows, not standardised, and their contexts."""
-
-
-class Statistics(NamedTuple):
-    """Mean and standard deviation of each latent channel."""
-
-    mean: Tensor
-    std: Tensor
-
-    def restore(self, latent: Tensor) -> Tensor:
-        """Latents as the decoder wants them, of standardised ones."""
-        return latent * self.std.view(PLACE) + self.mean.view(PLACE)
-
-    def standardise(self, latent: Tensor) -> Tensor:
-        """Latents ``(batch, channel, T, H, W)`` in units of their deviation."""
-        return (latent - self.mean.view(PLACE)) / self.std.view(PLACE)
+TRANSFORM, STATISTICS = "transform.json", "statistics.json"
 
 
 @dataclass(frozen=True)
 class Stages:
-    """The stages of one training.
+    """The stages of one training, as one worker sees them.
 
     Attributes:
         config: What is asked.
-        train: Days to learn from.
-        held_out: Days kept back.
+        data: Days to learn from, and days held out.
+        files: Where checkpoints and curves live.
+        worker: Who computes.
+        channel: Who is told.
+        watch: Draws what the networks make of held-out days, now and then.
     """
 
     config: TrainConfig
-    train: Windows
-    held_out: Windows
-
-    @classmethod
-    def of(cls, config: TrainConfig) -> Stages:
-        """The stages of a configuration; makes its days, once."""
-        rows = config.autoencoder.compression[1]
-        return cls(config, *synthetic_windows(config.data, config.output, rows))
-
-    @property
-    def folder(self) -> Path:
-        """Where checkpoints live."""
-        return self.config.output
+    data: TrainingData
+    files: Checkpoints
+    worker: Worker
+    channel: Channel
+    watch: Watch | None = None
 
     def transform(self) -> LogTransform:
-        """ε from the config, the range from the training days."""
+        """ε from the config; the range from there or from the training days, measured once."""
         epsilon = self.config.transform.epsilon
-        wettest = max(float(days.max()) for days in self.train.rain)
-        span = math.log(wettest + epsilon) - math.log(epsilon)
-        return LogTransform(epsilon, 0.0, round(span, 6))
+
+        def measured() -> float:
+            kept = self.files.read(TRANSFORM)
+            if kept is not None and json.loads(kept)["epsilon"] == epsilon:
+                return float(json.loads(kept)["range"])
+            wettest = self.data.wettest()
+            span = round(math.log(wettest + epsilon) - math.log(epsilon), 6)
+            content = {"epsilon": epsilon, "wettest": wettest, "range": span}
+            self.files.write(TRANSFORM, json.dumps(content).encode())
+            return span
+
+        return LogTransform(epsilon, 0.0, self.config.transform.range or self.worker.led(measured))
 
     def autoencoder(self, transform: LogTransform) -> Autoencoder:
         """Fit the autoencoder."""
         part = self.config.autoencoder
-        torch.manual_seed(self.config.seed)
-        module = make_autoencoder(self.config)
         loss = AutoencoderLoss(**part.loss.model_dump())
         latent = tuple(w // c for w, c in zip(part.window, part.compression, strict=True))
+        shape = (part.latent_channels, *latent)
 
-        def batch_loss(generator: np.random.Generator) -> Loss:
-            count = part.optimisation.batch
-            rain, _ = self.train.draw(generator, count, part.window)
-            shape = torch.Size((count, part.latent_channels, *latent))
-            noise = unit_normal(_torch_generator(generator), shape)
-            return loss(module, transform.forward(torch.from_numpy(rain)), noise)
+        def draw(windows: Windows) -> Draw:
+            def one(generator: np.random.Generator, _: int) -> Sample:
+                rain, _context = windows.one(generator, part.window)
+                return torch.from_numpy(rain), unit_normal(generator, shape)
 
-        return self._fit("autoencoder", module, batch_loss, part.optimisation)
+            return one
 
-    def statistics(self, autoencoder: Autoencoder, transform: LogTransform) -> Statistics:
-        """Measure the latents on windows of the training days, or read what was measured.
+        module = self._seeded(0, lambda: make_autoencoder(self.config))
+        return self._fit(
+            "autoencoder",
+            lambda network: Reconstruct(network, transform, loss),
+            module,
+            (draw(self.data.train), draw(self.data.held_out)),
+            part.optimisation,
+            lambda network, batch: reconstructions(network, transform, batch),
+        )
+
+    def space(self, autoencoder: Autoencoder, transform: LogTransform) -> LatentSpace:
+        """The autoencoder with the statistics of its latents, measured once on training days.
 
         Raises:
             TrainingError: if later stages were fitted on the latents of another autoencoder.
         """
-        file, digest = statistics_file(self.folder), encoder_digest(autoencoder)
-        if file.exists():
-            kept = json.loads(file.read_text())
-            if kept["encoder"] == digest:
-                return Statistics(torch.tensor(kept["mean"]), torch.tensor(kept["std"]))
-            self._require_no_later_stage()
-        log.info("statistics of the latents")
-        found = self._measure(autoencoder, transform)
-        content = {"encoder": digest, "mean": found.mean.tolist(), "std": found.std.tolist()}
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(content))
-        os.replace(part, file)
-        return found
+        digest = encoder_digest(autoencoder)
+        zero, one = torch.zeros(1), torch.ones(1)
+        raw = self._placed(LatentSpace(autoencoder, transform, zero, one))
 
-    def latents(self, autoencoder: Autoencoder, transform: LogTransform) -> Latents:
-        """A supply of latent windows for the stages after the autoencoder."""
-        window = self.config.lattice.window
-        if not autoencoder.config.per_day:
-            return lambda generator, count: encode_windows(
-                autoencoder, transform, self.train, generator, count, window
-            )
-        days = encode_days(self.train, autoencoder, transform, self.folder)
+        def measured() -> tuple[list[float], list[float]]:
+            kept = self.files.read(STATISTICS)
+            if kept is not None:
+                found = json.loads(kept)
+                if found["encoder"] == digest:
+                    return found["mean"], found["std"]
+                self._require_no_later_stage()
+            self.channel.tell("statistics of the latents")
+            mean, std = self._measure(raw)
+            content = {"encoder": digest, "mean": mean, "std": std}
+            self.files.write(STATISTICS, json.dumps(content).encode())
+            return mean, std
 
-        def cut(generator: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-            latent, context = days.draw(generator, count, window)
-            return torch.from_numpy(latent), torch.from_numpy(context)
+        mean, std = (torch.tensor(values) for values in self.worker.led(measured))
+        return self._placed(LatentSpace(autoencoder, transform, mean, std))
 
-        return cut
-
-    def denoiser(self, latents: Latents, statistics: Statistics) -> Denoiser:
+    def denoiser(self, space: LatentSpace) -> Denoiser:
         """Fit the denoiser on standardised latents."""
-        part = self.config.denoiser
-        torch.manual_seed(self.config.seed + 1)
-        module = make_denoiser(self.config)
+        config, part = self.config, self.config.denoiser
+        batch, window = part.optimisation.batch, config.lattice.window
+        cells = tuple(w // c for w, c in zip(window, config.autoencoder.compression, strict=True))
+        shape = (config.autoencoder.latent_channels, *cells)
 
-        def batch_loss(generator: np.random.Generator) -> Loss:
-            count = part.optimisation.batch
-            latent, context = latents(generator, count)
-            latent = statistics.standardise(latent)
-            # Stratified times: every batch sees all noise levels.
-            times = (np.arange(count) + generator.random()) / count
-            t = torch.from_numpy(times.astype("f4"))
-            told = generator.random(count) >= part.context_dropout
-            noise = unit_normal(_torch_generator(generator), latent.shape)
-            known = torch.from_numpy(told.astype("f4"))
-            return denoiser_loss(module, latent, t, noise, context, known)
+        def draw(supply: Supply) -> Draw:
+            def one(generator: np.random.Generator, index: int) -> Sample:
+                source, context = supply.one(generator, window)
+                # Stratified times: every batch sees all noise levels.
+                t = torch.tensor((index % batch + generator.random()) / batch, dtype=torch.float32)
+                known = torch.tensor(float(generator.random() >= part.context_dropout))
+                noise = unit_normal(generator, shape)
+                return torch.from_numpy(source), torch.from_numpy(context), t, known, noise
 
-        return self._fit("denoiser", module, batch_loss, part.optimisation)
+            return one
 
-    def head(
-        self,
-        latents: Latents,
-        statistics: Statistics,
-        autoencoder: Autoencoder,
-        transform: LogTransform,
-    ) -> CoarseHead:
-        """Fit the coarse head to the decoder's rain of disturbed latents."""
-        part = self.config.head
-        torch.manual_seed(self.config.seed + 2)
-        module = make_head(self.config)
+        train, held_out = self._supplies(space)
+        module = self._seeded(1, lambda: make_denoiser(config))
+        return self._fit(
+            "denoiser",
+            lambda network: Denoise(network, self._reading(space)),
+            module,
+            (draw(train), draw(held_out)),
+            part.optimisation,
+            lambda network, sample: prior_samples(network, self._reading(space), sample),
+        )
 
-        def batch_loss(generator: np.random.Generator) -> Loss:
-            latent, _ = latents(generator, part.optimisation.batch)
-            latent = statistics.standardise(latent) + _disturbance(generator, latent.shape, part)
-            with torch.no_grad():
-                decoded = autoencoder.decode(statistics.restore(latent)).float()
-            return head_loss(module, latent, transform.inverse(decoded)[:, 0])
-
-        return self._fit("head", module, batch_loss, part.optimisation)
+    def head(self, space: LatentSpace) -> CoarseHead:
+        """Teach the coarse head by the decoder."""
+        config = self.config
+        lessons = Lessons(self._reading(space), *self._supplies(space), config.lattice.window)
+        return distil_head(
+            config.head,
+            lessons,
+            seed=config.seed,
+            files=self.files,
+            worker=self.worker,
+            channel=self.channel,
+            loaders=config.engine.loaders,
+            title=config.name,
+        )
 
     def require_done(self, stages: tuple[Stage, ...]) -> None:
         """Refuse to go on unless these stages have been finished.
@@ -192,88 +183,84 @@ class Stages:
         """
         for stage in stages:
             if stage == "statistics":
-                if not statistics_file(self.folder).exists():
-                    raise TrainingError(f"{self.folder}: no statistics yet; run that stage first")
+                if not self.files.exists(STATISTICS):
+                    raise TrainingError(
+                        f"{self.files.url}: no statistics yet; run that stage first"
+                    )
                 continue
             steps = getattr(self.config, stage).optimisation.steps
-            if (done := steps_done(self.folder, stage)) < steps:
+            if (done := self.files.steps_done(stage)) < steps:
                 raise TrainingError(
-                    f"{self.folder}: {stage} has done {done} of {steps} steps; run it first"
+                    f"{self.files.url}: {stage} has done {done} of {steps} steps; run it first"
                 )
 
     def _fit(
         self,
-        name: str,
+        name: Stage,
+        objective_of: Callable[[Network], Objective[Network]],
         module: Network,
-        loss: Callable[[np.random.Generator], Loss],
+        draws: tuple[Draw, Draw],
         settings: OptimisationSettings,
+        picture: Picture[Network] | None,
     ) -> Network:
-        optimisation = Optimisation(**settings.model_dump())
-        return fit(name, module, loss, optimisation, self.folder, self.config.seed)
+        module = module.to(self.worker.device)
+        train, held_out = (self._loader(draw, name, settings) for draw in draws)
+        look: Evaluate[Network] = HeldOut(
+            name, objective_of, held_out, picture, self.watch, self.files, self.config.name
+        )
+        how = Optimisation(**settings.model_dump())
+        return fit(name, objective_of(module), train, how, self.files, self.channel, look)
 
-    def _measure(self, autoencoder: Autoencoder, transform: LogTransform) -> Statistics:
-        key = [self.config.seed, STATISTICS_STREAM]
-        generator = np.random.Generator(np.random.Philox(key=key))
-        window = self.config.lattice.window
-        batches = [
-            encode_windows(autoencoder, transform, self.train, generator, 16, window)[0]
-            for _ in range(STATISTICS_WINDOWS // 16)
+    def _loader(self, draw: Draw, name: Stage, how: OptimisationSettings) -> Loader:
+        seed, threads, stage = self.config.seed, self.config.engine.loaders, STAGES.index(name)
+        return Loader(draw, seed, stage, how.batch, how.accumulate, self.worker, threads)
+
+    def _seeded(self, stage: int, make: Callable[[], Network]) -> Network:
+        """Fresh weights, the same on every worker."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed + stage)
+            return make()
+
+    def _supplies(self, space: LatentSpace) -> tuple[Supply, Supply]:
+        """Latents of whole days where days never meet; else rain, encoded with each batch."""
+        train, held_out = self.data.train, self.data.held_out
+        if not space.autoencoder.config.per_day:
+            return train, held_out
+        folder = self.config.days_folder
+        encoded = [
+            encode_days(w, space.autoencoder, space.transform, folder) for w in (train, held_out)
         ]
-        latents, axes = torch.cat(batches), (0, 2, 3, 4)
-        return Statistics(latents.mean(axes), latents.std(axes))
+        return encoded[0], encoded[1]
+
+    def _reading(self, space: LatentSpace) -> LatentSpace:
+        """The space as the supplies want it read."""
+        per_day = space.autoencoder.config.per_day
+        return LatentSpace(space.autoencoder, space.transform, space.mean, space.std, per_day)
+
+    def _placed(self, space: LatentSpace) -> LatentSpace:
+        device = self.worker.device
+        mean, std = space.mean.to(device), space.std.to(device)
+        return LatentSpace(space.autoencoder.to(device), space.transform, mean, std)
+
+    def _measure(self, space: LatentSpace) -> tuple[list[float], list[float]]:
+        """Mean and deviation of each channel over windows of the training days."""
+        window, stage = self.config.lattice.window, STAGES.index("statistics")
+        count, total, squares = 0, torch.zeros(()), torch.zeros(())
+        for index in range(STATISTICS_WINDOWS):
+            generator = window_generator(self.config.seed, 0, stage, index)
+            rain, _ = self.data.train.one(generator, window)
+            latent = space.encode(torch.from_numpy(rain)[None].to(self.worker.device)).double()
+            count += latent[0, 0].numel()
+            total = total.to(latent) + latent.sum((0, 2, 3, 4))
+            squares = squares.to(latent) + latent.square().sum((0, 2, 3, 4))
+        mean = total / count
+        std = (squares / count - mean.square()).sqrt()
+        return mean.float().tolist(), std.float().tolist()
 
     def _require_no_later_stage(self) -> None:
         for stage in ("denoiser", "head"):
-            if (file := checkpoint_file(self.folder, stage)).exists():
+            if self.files.exists(f"{stage}.pt"):
                 raise TrainingError(
-                    f"{file}: was fitted on the latents of another autoencoder; remove it, or "
-                    "give this training another folder (output=…)"
+                    f"{self.files.where(stage)}.pt: was fitted on the latents of another "
+                    "autoencoder; remove it, or give this training another folder (output=…)"
                 )
-
-
-@torch.no_grad()
-def encode_windows(
-    autoencoder: Autoencoder,
-    transform: LogTransform,
-    windows: Windows,
-    generator: np.random.Generator,
-    count: int,
-    window: tuple[int, int, int],
-) -> tuple[Tensor, Tensor]:
-    """Draw windows of rain and encode them: latent means and contexts."""
-    rain, context = windows.draw(generator, count, window)
-    latent, _ = autoencoder.encode(transform.forward(torch.from_numpy(rain)))
-    return latent.float(), torch.from_numpy(context)
-
-
-def checkpoint_file(folder: Path, stage: str) -> Path:
-    """Where a network's checkpoint lies."""
-    return folder / f"{stage}.pt"
-
-
-def statistics_file(folder: Path) -> Path:
-    """Where the statistics of the latents lie."""
-    return folder / "statistics.json"
-
-
-def steps_done(folder: Path, stage: str) -> int:
-    """How many steps a network's checkpoint has."""
-    state = read_checkpoint(checkpoint_file(folder, stage))
-    return 0 if state is None else int(state["step"])
-
-
-def _disturbance(generator: np.random.Generator, shape: torch.Size, part: HeadSettings) -> Tensor:
-    """What guidance does to latents: it shifts them, and what it shifts is not yet clean.
-
-    A constant for each channel, and white noise of a level that differs from window to window.
-    """
-    shift = part.shift * unit_normal(
-        _torch_generator(generator), torch.Size((*shape[:2], 1, 1, 1))
-    )
-    level = torch.from_numpy(generator.random(shape[0]).astype("f4")).view(-1, 1, 1, 1, 1)
-    share = torch.from_numpy(generator.random(shape[0]).astype("f4")).view(-1, 1, 1, 1, 1)
-    return share * shift + part.noise * level * unit_normal(_torch_generator(generator), shape)
-
-
-def _torch_generator(generator: np.random.Generator) -> torch.Generator:
-    return torch.Generator().manual_seed(int(generator.integers(2**62)))

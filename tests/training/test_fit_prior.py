@@ -8,15 +8,17 @@ import sys
 import time
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import torch
 import yaml
 
 from longwang_ray.prior.bundle import PriorError, open_prior
-from longwang_ray.training.fit_prior import save_bundle, train_prior
-from longwang_ray.training.loop import TrainingError
-from longwang_ray.training.stages import checkpoint_file, statistics_file, steps_done
+from longwang_ray.training.checkpoints import Checkpoints
+from longwang_ray.training.errors import TrainingError
+from longwang_ray.training.fit_prior import train_prior
+from longwang_ray.training.publish import save_bundle
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,7 +32,7 @@ train_prior(load_train_config(sys.argv[1]), sys.argv[2])
 
 def start(config, stage):
     """The same training in a process of its own."""
-    file = config.output / "train.yaml"
+    file = Path(config.output) / "train.yaml"
     file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
     command = [sys.executable, "-c", TRAIN, str(file), stage]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -49,6 +51,14 @@ def weights(config, stage):
     return torch.load(checkpoint_file(config.output, stage), weights_only=True)["module"]
 
 
+def checkpoint_file(output, stage):
+    return Path(output) / f"{stage}.pt"
+
+
+def steps_done(output, stage):
+    return Checkpoints(output).steps_done(stage)
+
+
 def same(first, second):
     return first.keys() == second.keys() and all(torch.equal(first[k], second[k]) for k in first)
 
@@ -65,9 +75,10 @@ def test_a_training_writes_a_bundle_that_opens_and_is_written_once(tiny):
     assert np.isfinite(mean).all()
     assert (std > 0).all()
 
-    written = (bundle / "weights.safetensors").stat().st_mtime_ns
+    weights = Path(bundle) / "weights.safetensors"
+    written = weights.stat().st_mtime_ns
     assert train_prior(config) == bundle, "the same prior again is done"
-    assert (bundle / "weights.safetensors").stat().st_mtime_ns == written
+    assert weights.stat().st_mtime_ns == written
 
     other = tiny("other", "seed=4", f"bundle={bundle}")
     with pytest.raises(TrainingError, match="trained with another configuration"):
@@ -80,11 +91,12 @@ def test_a_training_writes_a_bundle_that_opens_and_is_written_once(tiny):
 
 def test_a_folder_with_something_else_is_not_touched(tiny):
     config = tiny()
-    config.bundle.mkdir()
-    (config.bundle / "thesis.txt").write_text("years of work")
-    with pytest.raises(TrainingError, match="is not empty and holds no prior"):
+    folder = Path(config.bundle)
+    folder.mkdir()
+    (folder / "thesis.txt").write_text("years of work")
+    with pytest.raises(TrainingError, match=r"is not empty \(thesis\.txt\) and holds no prior"):
         train_prior(config)
-    assert [file.name for file in config.bundle.iterdir()] == ["thesis.txt"]
+    assert [file.name for file in folder.iterdir()] == ["thesis.txt"]
     with pytest.raises(PriorError):
         open_prior(config.bundle)
 
@@ -108,7 +120,7 @@ def test_an_interrupt_leaves_a_checkpoint_between_two_steps(tiny):
     config = tiny("out", "autoencoder.optimisation.steps=100000",
                   "autoencoder.optimisation.checkpoint_every=100000")  # fmt: skip
     process = start(config, "autoencoder")
-    wait_for(lambda: (config.output / "autoencoder.csv").exists(), process)
+    wait_for(lambda: (Path(config.output) / "autoencoder.csv").exists(), process)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) in (130, -signal.SIGINT)
     assert steps_done(config.output, "autoencoder") >= 50
@@ -118,9 +130,9 @@ def test_a_stage_alone_needs_those_before_it(tiny):
     config = tiny()
     with pytest.raises(TrainingError, match="autoencoder has done 0 of 6 steps"):
         train_prior(config, "denoiser")
-    assert train_prior(config, "autoencoder") == checkpoint_file(config.output, "autoencoder")
-    assert train_prior(config, "statistics") == statistics_file(config.output)
-    assert train_prior(config, "head").name == "head.pt"
+    assert train_prior(config, "autoencoder") == str(checkpoint_file(config.output, "autoencoder"))
+    assert train_prior(config, "statistics") == f"{config.output}/statistics.json"
+    assert train_prior(config, "head").endswith("head.pt")
     assert steps_done(config.output, "denoiser") == 0
 
 
@@ -128,7 +140,7 @@ def test_a_checkpoint_of_other_sizes_is_refused(tiny):
     train_prior(tiny(), "autoencoder")
     changed = tiny("again", "autoencoder.channels=8")
     checkpoint = checkpoint_file(changed.output, "autoencoder")
-    checkpoint.hardlink_to(changed.output.parent / "out" / "autoencoder.pt")
+    checkpoint.hardlink_to(Path(changed.output).parent / "out" / "autoencoder.pt")
     with pytest.raises(TrainingError, match="is a network of other sizes"):
         train_prior(changed, "autoencoder")
 
@@ -145,3 +157,25 @@ def test_a_denoiser_is_not_continued_on_another_autoencoders_latents(tiny):
     train_prior(config, "autoencoder")
     with pytest.raises(TrainingError, match="latents of another autoencoder"):
         train_prior(config, "statistics")
+
+
+def test_all_of_it_may_live_behind_urls(tiny):
+    bucket = "memory://training-behind-urls"
+    try:
+        local = tiny()
+        config = local.model_copy(
+            update={
+                "output": f"{bucket}/run",
+                "bundle": f"{bucket}/prior",
+                "cache": local.days_folder,
+            }
+        )
+        prior = open_prior(train_prior(config))
+        assert prior.digest == open_prior(train_prior(local)).digest
+        assert train_prior(config) == f"{bucket}/prior", "the same prior again is done"
+        with pytest.raises(TrainingError, match="another prior already"):
+            save_bundle(dataclasses.replace(prior, dry_threshold=0.2), f"{bucket}/prior")
+        with pytest.raises(TrainingError, match="is not empty"):
+            save_bundle(prior, f"{bucket}/run")
+    finally:
+        fsspec.filesystem("memory").rm("training-behind-urls", recursive=True)
