@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, Colormap, LinearSegmentedColormap, ListedColormap
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -25,9 +26,13 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 Array = NDArray[np.floating]
+Colours = tuple[Colormap, BoundaryNorm]
 
 LEVELS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
 """Where the colour changes, mm/day."""
+
+STEPS = (0.5, 1, 2, 4, 8, 16, 32)
+"""Where the colour of a difference changes, mm/day, to either side."""
 
 _ANCHORS = ("#eef6e3", "#b9e0cf", "#74c3c9", "#3a97c0", "#2f64a8", "#3c3286", "#4b0f5a", "#2b0620")
 _STEP = 0.25
@@ -35,7 +40,7 @@ _DEGREES = [1, 1.5, 2, 3, 4, 5, 6, 10]
 _NORTH_ROWS, _ROUND = 720, 1440
 
 
-def rain_colours() -> tuple[Colormap, BoundaryNorm]:
+def rain_colours() -> Colours:
     """Colour map and norm of rain: white below 0.1 mm/day, grey where there is none (NaN)."""
     smooth = LinearSegmentedColormap.from_list("rain", _ANCHORS)
     shades = [smooth(share) for share in np.linspace(0, 1, len(LEVELS))]
@@ -48,6 +53,16 @@ def rain_scale() -> ScalarMappable:
     """What a colour bar of rain is made from."""
     colours, norm = rain_colours()
     return ScalarMappable(norm=norm, cmap=colours)
+
+
+def difference_colours() -> Colours:
+    """Colour map and norm of differences: brown too dry, white within ½ mm, green too wet."""
+    edges = [-step for step in STEPS[::-1]] + list(STEPS)
+    shades = colormaps["BrBG"](np.linspace(0, 1, len(edges) + 1))
+    shades[len(STEPS)] = 1.0
+    steps = ListedColormap(shades[1:-1], name="difference")
+    colours = steps.with_extremes(under=shades[0], over=shades[-1], bad="0.8")
+    return colours, BoundaryNorm(edges, steps.N)
 
 
 def unrolled(lon: Array) -> Array:
@@ -96,14 +111,18 @@ def _spacing(axis: Array) -> float:
 
 def draw_fine(axes: Axes, rain: Array, lat: Array, lon: Array) -> AxesImage:
     """Draw a field on a regular grid: ``rain (lat, lon)`` in mm/day, latitude in either order."""
+    return draw_field(axes, rain, lat, lon, rain_colours())
+
+
+def draw_field(axes: Axes, field: Array, lat: Array, lon: Array, colours: Colours) -> AxesImage:
+    """Draw a field as `draw_fine` does, in other colours."""
     frame = Frame.of(lat, lon)
-    colours, norm = rain_colours()
-    north_first = rain if lat[0] >= lat[-1] else rain[::-1]
+    north_first = field if lat[0] >= lat[-1] else field[::-1]
     image = axes.imshow(
         np.ma.masked_invalid(north_first),
         extent=(frame.west, frame.east, frame.south, frame.north),
-        cmap=colours,
-        norm=norm,
+        cmap=colours[0],
+        norm=colours[1],
         interpolation="antialiased",
         interpolation_stage="rgba",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 IS_NOT = {
@@ -17,20 +17,12 @@ range, another grid or another climate is extrapolation. Check its output agains
 before you rely on it.""",
 }
 
-NAMES = {
-    "wet_ratio": "wet days (> 1 mm), reconstructed / real",
-    "p99_ratio": "99th percentile, reconstructed / real",
-    "p999_ratio": "99.9th percentile, reconstructed / real",
-    "mean_ratio": "mean rain, reconstructed / real",
-    "correlation": "correlation of daily rain, mm/day",
-}
-SCORES = {
+AMOUNTS = {
     "mean": "mean, mm/day",
     "dry": "dry share (< 0.1 mm)",
     "wet": "wet share (> 1 mm)",
     "p99": "p99, mm/day",
     "p999": "p99.9, mm/day",
-    "lag1": "lag-1 autocorrelation",
 }
 
 
@@ -70,50 +62,114 @@ def _training(training: Mapping[str, Any]) -> str:
     data = training.get("data")
     if not data:
         return "Not stated."
-    sequences = data["sequences"] - data["held_out"]
     steps = ", ".join(
         f"{name} {training[name]['optimisation']['steps']:,} steps"
         for name in ("autoencoder", "denoiser", "head")
+        if name in training
     )
+    told = _daily(data) if data["kind"] == "daily" else _synthetic(data)
+    return f"{told} Fitted in: {steps}. {training.get('history', '')}".rstrip()
+
+
+def _synthetic(data: Mapping[str, Any]) -> str:
+    sequences = data["sequences"] - data["held_out"]
     return (
         f"{sequences * data['days']} days of the package's {data['kind']} Earth (seed "
-        f"{data['seed']}), in {sequences} sequences spread over the year. Fitted in: {steps}. "
-        f"{training.get('history', '')}"
-    ).rstrip()
+        f"{data['seed']}), in {sequences} sequences spread over the year."
+    )
+
+
+def _daily(data: Mapping[str, Any]) -> str:
+    """Where daily data came from: a file's name, never its folder, nor what opens it."""
+    name = str(data["path"]).rstrip("/").split("?")[0].rsplit("/", 1)[-1]
+    held = _periods(data["held_out"])
+    if band := data.get("held_out_lon"):
+        held += f", and longitudes {band[0]:g} to {band[1]:g}°E at all times"
+    skipped = f" Left out: {', '.join(data['skip'])}." if data.get("skip") else ""
+    return (
+        f"Daily precipitation, `{data['variable']}` of `{name}`: {_periods(data['train'])}. Held "
+        f"out: {held}.{skipped}"
+    )
+
+
+def _periods(periods: Sequence[Sequence[str]]) -> str:
+    return ", ".join(first if first == last else f"{first} to {last}" for first, last in periods)
 
 
 def _quality(metrics: Mapping[str, Any]) -> list[str]:
     if not metrics:
         return ["Not assessed yet."]
-    redone = metrics["reconstruction"]
-    rows = [(text, redone[key]) for key, text in NAMES.items()]
-    powers = redone["power_ratio"].items()
-    rows += [(f"power at wavelengths of {band}, reconstructed / real", v) for band, v in powers]
     found = [
-        "Measured on days that training has not seen.",
-        "\n".join(["| reconstruction | |", "|---|---|", *(f"| {t} | {v:.3f} |" for t, v in rows)]),
-        _samples(metrics["samples"], metrics["samples_spectrum"]),
+        "Measured on rain that training has not seen. A ratio of 1, or a difference of 0 between "
+        "correlations, is right."
     ]
-    if head := metrics.get("head"):
-        found.append(
-            f"The coarse head reads monthly means within {head['monthly_error']:.1%} of the "
-            f"decoder's on its own cells, {head['monthly_error_wide']:.1%} on cells twice as wide "
-            f"(bias {head['bias']:+.1%})."
-        )
+    for name, part in metrics.items():
+        found.append(f"### {name[0].upper()}{name[1:]}: {_periods(part['periods'])}")
+        found += [_reconstruction(part["reconstruction"]), *_samples(part["samples"])]
+        if head := part.get("head"):
+            found.append(_head(head))
     return found
 
 
-def _samples(samples: Mapping[str, Any], spectrum: Mapping[str, Any]) -> str:
-    lines = [f"| prior alone: truth → sampled | {' | '.join(samples)} |"]
-    lines.append("|---" * (len(samples) + 1) + "|")
-    for key, text in SCORES.items():
-        cells = (f"{s[key]['truth']:.3g} → {s[key]['prior']:.3g}" for s in samples.values())
-        lines.append(f"| {text} | {' | '.join(cells)} |")
-    powers = ", ".join(f"{v:.2f} at {band}" for band, v in spectrum["power_ratio"].items())
-    slope = spectrum["slope"]
-    lines.append("")
-    lines.append(
-        f"Power of samples over truth: {powers}. Slope of the power of a mode over 8–32 cells: "
-        f"{slope['truth']:.2f} → {slope['prior']:.2f}."
-    )
+def _reconstruction(redone: Mapping[str, Any]) -> str:
+    lines = ["| reconstruction | truth | reconstructed | ratio |", "|---|---|---|---|"]
+    for key, text in AMOUNTS.items():
+        one = redone[key]
+        values = (_number(one["truth"]), _number(one["reconstructed"]), _number(one["ratio"], 3))
+        lines.append(f"| {text} | {' | '.join(values)} |")
+    lines.append(f"| correlation of daily rain | | {_number(redone['correlation'], 3)} | |")
+    for band, ratio in redone["power_ratio"].items():
+        lines.append(f"| power at wavelengths of {band} | | | {_number(ratio, 3)} |")
     return "\n".join(lines)
+
+
+def _samples(samples: Mapping[str, Any]) -> list[str]:
+    """One table of what the samples are like, one of how they hang together."""
+    heads = " | ".join(samples)
+    rule = "|---" * (len(samples) + 1) + "|"
+    amounts = [f"| prior alone: truth → sampled (ratio) | {heads} |", rule]
+    for key, text in AMOUNTS.items():
+        amounts.append(_row(text, [s[key] for s in samples.values()]))
+    pattern = [f"| in space and time: truth → sampled | {heads} |", rule]
+    for distance in next(iter(samples.values()))["space"]:
+        pairs = [s["space"][distance] for s in samples.values()]
+        pattern.append(_row(f"correlation {distance} apart (difference)", pairs))
+    pattern.append(
+        _row("correlation length, cells (ratio)", [s["length"] for s in samples.values()])
+    )
+    pattern.append(_row("lag-1 correlation (difference)", [s["lag1"] for s in samples.values()]))
+    for band in dict.fromkeys(b for s in samples.values() for b in s["power_ratio"]):
+        ratios = (_number(s["power_ratio"].get(band)) for s in samples.values())
+        pattern.append(f"| power at {band}, sampled / truth | {' | '.join(ratios)} |")
+    pattern.append(_row("slope of power, 8–32 cells", [s["slope"] for s in samples.values()]))
+    return ["\n".join(amounts), "\n".join(pattern)]
+
+
+def _row(text: str, pairs: Sequence[Mapping[str, Any]]) -> str:
+    cells = []
+    for pair in pairs:
+        cell = f"{_number(pair['truth'])} → {_number(pair['prior'])}"
+        if "ratio" in pair:
+            cell += f" ({_number(pair['ratio'])})"
+        elif "difference" in pair:
+            cell += f" ({_number(pair['difference'], signed=True)})"
+        cells.append(cell)
+    return f"| {text} | {' | '.join(cells)} |"
+
+
+def _number(value: float | None, digits: int | None = None, signed: bool = False) -> str:
+    """Three figures, or so many after the point; a dash where nothing is known."""
+    if value is None:
+        return "–"
+    if signed:
+        return f"{value:+.2f}"
+    return f"{value:.3g}" if digits is None else f"{value:.{digits}f}"
+
+
+def _head(head: Mapping[str, Any]) -> str:
+    shares = {key: "–" if value is None else f"{value:.1%}" for key, value in head.items()}
+    return (
+        f"The coarse head reads means of these days within {shares['monthly_error']} of the "
+        f"decoder's on its own cells, {shares['monthly_error_wide']} on cells twice as wide (bias "
+        f"{shares['bias']})."
+    )

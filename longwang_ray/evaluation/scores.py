@@ -3,7 +3,8 @@
 Every field has the shape ``(..., day, *cells)``, mm/day, where ``cells`` is ``(lat, lon)`` or any
 list of cells, and what stands in front (realizations) is reduced by none of the first kind:
 
-    what it is like       wet and dry days, percentiles, R95p fraction, lag-1 autocorrelation
+    what it is like       wet and dry days, percentiles, R95p fraction, correlation in space and
+                          from day to day, power spectrum
     how near to a truth   fair CRPS, Wasserstein-1, R² and consistency of monthly totals
 
 Means over cells are area-weighted if ``area`` is given; it broadcasts against the cells. Without
@@ -23,6 +24,9 @@ WET = 1.0
 
 DRY = 0.1
 """A day is dry below this, mm/day."""
+
+FOLD = float(np.exp(-1))
+"""Fields belong together up to the distance at which their correlation falls to this."""
 
 
 def cell_mean(field: Array, cells: int, area: Array | None = None) -> Array:
@@ -123,6 +127,55 @@ def cell_lag1(rain: Array, cells: int = 2, area: Array | None = None) -> Array:
     return np.divide(memory_sum, total, out=np.full_like(total, np.nan), where=total > 0)
 
 
+def spatial_correlation(rain: Array, distance: int) -> float:
+    """Correlation of cells that lie so far apart, over all days.
+
+        r(d) = corr( x(s), x(s + d) ),   the mean of d along rows and d along columns
+
+    Args:
+        rain: Shape ``(..., lat, lon)``, mm/day.
+        distance: In cells.
+
+    Returns:
+        −1 … 1; NaN where rain is the same everywhere, or no two cells are that far apart.
+
+    >>> spatial_correlation(np.array([[0.0, 1.0, 0.0, 1.0]] * 2), 2)
+    1.0
+    """
+    pairs = (
+        (rain[..., distance:, :], rain[..., :-distance, :]),
+        (rain[..., distance:], rain[..., :-distance]),
+    )
+    found = [correlation(x, y) for x, y in pairs if x.size]
+    known = [r for r in found if np.isfinite(r)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def correlation_length(rain: Array) -> float:
+    """Distance at which the spatial correlation falls to 1/e, in cells, linear between cells.
+
+    At most half the shorter side: where it has not fallen until there, that is the answer. NaN
+    where rain is the same everywhere.
+    """
+    longest, before = min(rain.shape[-2:]) // 2, 1.0
+    for distance in range(1, longest + 1):
+        here = spatial_correlation(rain, distance)
+        if np.isnan(here):
+            return here
+        if here < FOLD:
+            return distance - (FOLD - here) / (before - here)
+        before = here
+    return float(longest)
+
+
+def correlation(x: Array, y: Array) -> float:
+    """Pearson's correlation of two fields, over all values; NaN where one never changes."""
+    a = x.astype(np.float64).ravel() - np.mean(x, dtype=np.float64)
+    b = y.astype(np.float64).ravel() - np.mean(y, dtype=np.float64)
+    size = np.sqrt(np.dot(a, a) * np.dot(b, b))
+    return float(np.dot(a, b) / size) if size > 0 else float("nan")
+
+
 def fair_crps(ensemble: Array, truth: Array) -> Array:
     """Continuous ranked probability score of each value, fair to small ensembles.
 
@@ -212,7 +265,12 @@ def power_spectrum(rain: Array, bins: int | None = None) -> tuple[Array, Array]:
 
 
 def spectral_slope(wavenumber: Array, power: Array, low: float, high: float) -> float:
-    """Exponent b of power ∝ wavenumber^b between two wavenumbers, by least squares in log–log."""
+    """Exponent b of power ∝ wavenumber^b between two wavenumbers, by least squares in log–log.
+
+    NaN where fewer than two rings have any power.
+    """
     used = (wavenumber >= low) & (wavenumber <= high) & (power > 0)
+    if used.sum() < 2:
+        return float("nan")
     slope, _ = np.polyfit(np.log(wavenumber[used]), np.log(power[used]), 1)
     return float(slope)

@@ -54,6 +54,10 @@ NEAR = {
 }
 
 
+def test_every_score_of_the_published_code_is_compared(golden):
+    assert set(golden[2]) == {*LIKE, *NEAR}
+
+
 @pytest.mark.parametrize("name", LIKE)
 def test_reproduces_what_the_published_code_says_the_rain_is_like(golden, name):
     prediction, truth, numbers = golden
@@ -171,3 +175,30 @@ def test_the_spectrum_of_white_noise_is_flat_at_its_variance():
 def test_the_slope_of_a_power_law_is_its_exponent():
     wavenumber = np.linspace(0.01, 0.5, 30)
     assert scores.spectral_slope(wavenumber, wavenumber**-2.5, 0.02, 0.4) == pytest.approx(-2.5)
+
+
+def test_spatial_correlation_of_smoothed_noise_falls_linearly():
+    noise = np.random.default_rng(4).standard_normal((20, 80, 80))
+    smooth = sum(np.roll(noise, (i, j), (1, 2)) for i in range(8) for j in range(8))
+    for distance in (1, 2, 4):
+        found = scores.spatial_correlation(smooth, distance)
+        assert found == pytest.approx(1 - distance / 8, abs=0.03)
+    length = scores.correlation_length(smooth)
+    assert length == pytest.approx(8 * (1 - np.exp(-1)), abs=0.3)
+
+
+def test_spatial_correlation_counts_both_directions():
+    stripes = np.tile([0.0, 1.0], (1, 8, 4))
+    assert scores.spatial_correlation(stripes, 1) == pytest.approx(0)  # −1 along, 1 across
+    assert np.isnan(scores.spatial_correlation(np.ones((1, 8, 8)), 1))
+    assert np.isnan(scores.correlation_length(np.zeros((1, 8, 8))))
+    assert np.isnan(scores.spatial_correlation(stripes, 8))
+
+
+def test_a_gradient_belongs_together_as_far_as_one_looks():
+    gradient = np.add.outer(np.arange(16.0), np.arange(16.0))[None]
+    assert scores.correlation_length(gradient) == 8
+
+
+def test_slope_of_nothing_is_unknown():
+    assert np.isnan(scores.spectral_slope(np.linspace(0.1, 0.5, 5), np.zeros(5), 0.1, 0.5))
