@@ -13,6 +13,7 @@ import yaml
 
 from longwang_ray.cli import main
 from longwang_ray.config import load_config
+from longwang_ray.training.settings import load_train_config
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -57,8 +58,13 @@ def test_the_commands_one_after_the_other(desk, capsys, bundle):
             continue  # .ci/run does the first; tests/evaluation assesses a tiny prior
         if words[0] == "evaluate":
             _daily_rain()
+        if words[0] in ("import-prior", "train-head") or "configs/train_era5.yaml" in words:
+            continue  # tests/prior/test_official, tests/training/test_distil, test_era5_archive
         if words[0] == "train":  # hours; tests/training fits a small one
-            words = ["train", str(ROOT / words[1]), "--dry-run"]
+            if not Path("rain.nc").exists():
+                _training_rain()
+            given = [word.replace("=FILE", "=rain.nc") for word in words[2:]]
+            words = ["train", str(ROOT / words[1]), *given, "--dry-run"]
         assert main(words) == 0, capsys.readouterr().err
         done.append(words[0])
     assert set(done) == {"run", "plan", "status", "verify", "plot", "evaluate", "train"}
@@ -71,6 +77,26 @@ def test_the_commands_one_after_the_other(desk, capsys, bundle):
     exec(called.replace('"demo"', repr(bundle)), names)
     assert names["prior"].name == "tiny"
     assert names["rain"].sizes["realization"] == 4
+
+
+def test_the_training_on_era5_is_asked_for_with_keys_that_there_are():
+    asked = [words for words in COMMANDS if words[0] == "train" and "era5" in words[1]]
+    assert asked
+    for _, path, *overrides in asked:
+        load_train_config(ROOT / path, overrides)
+
+
+def _training_rain():
+    """A part of the box and the days that configs/train_merge.yaml speaks of."""
+    days = np.concatenate([np.arange(31), np.arange(427, 458)])
+    lat, lon = np.arange(-20, 4, 0.25), np.arange(290, 330, 0.25)
+    rain = np.random.default_rng(0).gamma(0.2, 10, (len(days), len(lat), len(lon)))
+    time = ("time", days, {"units": "days since 2023-03-01", "calendar": "standard"})
+    dataset = xr.Dataset(
+        {"pr": (("time", "lat", "lon"), rain.astype("f4"), {"units": "mm/day"})},
+        coords={"time": time, "lat": lat, "lon": lon},
+    )
+    dataset.to_netcdf("rain.nc", engine="netcdf4")
 
 
 def _daily_rain():
