@@ -17,7 +17,7 @@ from longwang_ray.cli import DONE, FAILED, INCOMPLETE, main
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
     *("plan", "run", "status", "verify", "plot", "evaluate"),
-    *("train", "assess", "import-prior"),
+    *("train", "assess", "train-head", "import-prior"),
 ]
 GROUP = "TEST/historical/r1i1p1f1"
 
@@ -294,3 +294,14 @@ def test_a_reader_that_hangs_up(yaml_file):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, env=env, check=True)
     assert done.stdout.startswith(GROUP)
     assert done.stderr == ""
+
+
+def test_a_key_may_stand_behind_an_option(capsys):
+    words = ["train", str(ROOT / "configs" / "train_demo.yaml"), "--dry-run"]
+    assert main([*words, "name=mine"]) == DONE
+    assert "\nprior        mine, " in "\n" + capsys.readouterr().out
+    for wrong in (["--drie-run"], ["--only", "head", "mine"]):
+        with pytest.raises(SystemExit) as end:
+            main([*words, *wrong])
+        assert end.value.code == 2
+        assert "unrecognized arguments: " in capsys.readouterr().err

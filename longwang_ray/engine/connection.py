@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +79,16 @@ def connected(cpus: int = 1) -> Iterator[bool]:
     finally:
         if ours:
             ray.shutdown()
+
+
+def is_up() -> bool:
+    """Whether Ray still listens; what is sent to the whole process group ends a private one."""
+    host, port = ray.get_runtime_context().gcs_address.rsplit(":", 1)
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def usual_address() -> str:

@@ -62,7 +62,9 @@ def train_and_assess(
     return 0
 
 
-def assess_bundle(where: str, held_out: Parts | Sequence[DayBlock] | None = None) -> PriorReport:
+def assess_bundle(
+    where: str | Path, held_out: Parts | Sequence[DayBlock] | None = None
+) -> PriorReport:
     """Assess a prior and write what was found into its bundle; takes minutes.
 
     Args:
@@ -120,9 +122,9 @@ def _assessed(prior: Prior, held_out: Parts | Sequence[DayBlock] | None) -> Prio
         prior.to("cpu")
 
 
-def add_report(where: str, prior: Prior, report: PriorReport) -> None:
+def add_report(where: str | Path, prior: Prior, report: PriorReport) -> None:
     """Write metrics, model card and pictures into a bundle; its digest stays what it was."""
-    files = Checkpoints(where)
+    files = Checkpoints(str(where))
     description = _write(files, prior, report)
     files.write(DESCRIPTION, (json.dumps(description, indent=1) + "\n").encode())
 

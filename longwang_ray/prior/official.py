@@ -122,3 +122,16 @@ def default_stride(window: Triple, compression: Triple) -> Triple:
     circle = era5_grid().n_lon // compression[2]
     columns = max(n for n in range(1, half + 1) if circle % n == 0)
     return days * compression[0], rows * compression[1], columns * compression[2]
+
+
+def describe_import(prior: Prior) -> list[tuple[str, str]]:
+    """What was read off the files and what was taken for granted, to be printed."""
+    sizes = prior.denoiser.config
+    told = f"told {sizes.context} numbers" if sizes.context else "unconditional"
+    return [
+        ("prior", f"{prior.name}, {prior.parameters:,} parameters in float32"),
+        ("denoiser", f"channels {sizes.channels}, attention at {sizes.attention}, {told}"),
+        ("taken as", f"heads {sizes.heads}, strides {sizes.strides}"),
+        ("window", f"{prior.window}, stride {prior.stride}, compression {prior.compression}"),
+        ("digest", prior.digest[:16]),
+    ]

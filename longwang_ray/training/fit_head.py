@@ -26,13 +26,12 @@ from longwang_ray.training.data import TrainingData, open_training_data
 from longwang_ray.training.distil import Lessons, Supply, distil_head
 from longwang_ray.training.errors import TrainingError, TrainingStopped
 from longwang_ray.training.head_errors import head_errors
-from longwang_ray.training.head_settings import HeadTraining
+from longwang_ray.training.head_settings import HeadEngine, HeadTraining
 from longwang_ray.training.latent_space import LatentSpace
 from longwang_ray.training.latents import encode_days
 from longwang_ray.training.publish import bundle_at, other_prior, save_bundle
 from longwang_ray.training.settings import (
     DailyData,
-    EngineSettings,
     HeadSettings,
     SyntheticData,
     told_of,
@@ -258,7 +257,7 @@ def affordable_width(prior: Prior) -> int:
     return WIDTHS[-1]
 
 
-def _worker(engine: EngineSettings) -> Worker:
+def _worker(engine: HeadEngine) -> Worker:
     there = torch.cuda.is_available()
     if engine.device == "cuda" and not there:
         raise TrainingError(

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from longwang_ray.config import load_model, parse_model
 from longwang_ray.training.settings import (
     Data,
-    EngineSettings,
     Folder,
     OptimisationSettings,
     Positive,
@@ -40,6 +39,15 @@ class HeadLessons(Strict):
     optimisation: HeadOptimisation = HeadOptimisation()
 
 
+class HeadEngine(Strict):
+    """One process teaches a head; `loaders` are its threads that draw windows ahead."""
+
+    kind: Literal["serial"] = "serial"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Positive | None = None
+    loaders: Annotated[int, Field(ge=0)] = 2
+
+
 class HeadTraining(Strict):
     """A head's training.
 
@@ -52,15 +60,9 @@ class HeadTraining(Strict):
     output: Text | None = None
     cache: Folder | None = None
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    engine: EngineSettings = EngineSettings(kind="serial")
+    engine: HeadEngine = HeadEngine()
     data: Data | None = None
     head: HeadLessons = HeadLessons()
-
-    @model_validator(mode="after")
-    def _check_engine(self) -> HeadTraining:
-        if self.engine.kind != "serial":
-            raise ValueError("engine.kind: a head is taught in one process: give serial")
-        return self
 
 
 def load_head_training(

@@ -25,7 +25,7 @@ import torch
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from longwang_ray.engine.connection import connected, worker_environment
+from longwang_ray.engine.connection import connected, is_up, worker_environment
 from longwang_ray.engine.room import room_in_words
 from longwang_ray.training.channel import Here, signals_collected
 from longwang_ray.training.checkpoints import Checkpoints
@@ -169,6 +169,8 @@ class Groups:
             self._listen()
             if self._here.signals and not self._stopping():
                 return Ended("stopped", "stopped before the workers had begun")
+            if self._here.signals and not is_up():
+                return Ended("stopped", "stopped with the last checkpoint: Ray was stopped, too")
         self._listen()
         return Ended(*ray.get(fitted))
 

@@ -1,6 +1,6 @@
 """What fused attention and channels-last gain over the straightforward form, in one run.
 
-    python tests/benchmarks/bench_attention.py [--bf16] [--threads 1] [--json FILE]
+    python -m tests.benchmarks.bench_attention [--bf16] [--threads 1] [--json FILE]
 
 Attention: the layer of a full-size denoiser (512 channels, 4 heads) over all cells of its levels,
 as ``prior.layers.SelfAttention`` computes it (``scaled_dot_product_attention``), beside the module
@@ -18,13 +18,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from measure import MIB, Measured, Work, machine, measure
 from torch import Tensor, nn
 
 from longwang_ray.prior.autoencoder import Autoencoder, AutoencoderConfig
 from longwang_ray.prior.denoiser import Denoiser, DenoiserConfig
 from longwang_ray.prior.layers import SelfAttention
 from longwang_ray.prior.schedule import CosineSquared
+from tests.benchmarks.measure import MIB, Measured, Work, machine, measure
 
 LEVELS = {"8 × 32 × 32": (8, 32, 32), "8 × 16 × 16": (8, 16, 16), "4 × 8 × 8": (4, 8, 8)}
 CHANNELS, HEADS = 512, 4

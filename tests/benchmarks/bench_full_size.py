@@ -1,6 +1,6 @@
 """What the published sizes take: counted everywhere, checked at reduced width, measured on a GPU.
 
-    python tests/benchmarks/bench_full_size.py [--real] [--threads 1] [--rate 200] [--json FILE]
+    python -m tests.benchmarks.bench_full_size [--real] [--threads 1] [--rate 200] [--json FILE]
 
 Denoiser of 434 M parameters, autoencoder of 128 × (1, 2, 4) channels, windows of 32 days × 128 ×
 128 cells. Operations and memory are counted on the modules without computing (``prior.work``); the
@@ -20,8 +20,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from measure import GIB, MIB, Measured, machine, measure
-from published import (
+from torch import Tensor
+
+from longwang_ray.domain.lattice import Lattice
+from longwang_ray.posterior.sampler import Denoise, sample
+from longwang_ray.prior.work import Meter, Precision
+from tests.benchmarks.measure import GIB, MIB, Measured, machine, measure
+from tests.benchmarks.published import (
     CASES,
     FULL,
     GUIDANCE,
@@ -35,11 +40,6 @@ from published import (
     make_prior,
     passes,
 )
-from torch import Tensor
-
-from longwang_ray.domain.lattice import Lattice
-from longwang_ray.posterior.sampler import Denoise, sample
-from longwang_ray.prior.work import Meter, Precision
 
 TERA = 1e12
 PUBLISHED = {"denoiser": 2.9, "decoder": 10.3, "guided": 40.0}  # TFLOP, facts/longwang.md

@@ -3,7 +3,7 @@
     python tests/benchmarks/bench_head.py [PRIOR] [--months 2] [--regions 3] [--json head.json]
 
 Held-out months of the synthetic Earth are encoded, window by window, and their latents blended to
-one field; another field is sampled with guidance for the month that a GCM would have seen. Both are
+one field; another is sampled with guidance for the month that a GCM would have seen. Both are
 decoded as a run does it, all windows blended, and read by the head, once. Compared are monthly
 means through the real operator, on CMCC-CM2's grid and on regular ones:
 
@@ -199,8 +199,10 @@ def main() -> None:
     prior = open_prior(options.prior)
     if prior.head is None:
         parser.error(f"{options.prior} has no head: longwang train-head {options.prior}")
-    print(f"{platform.processor() or platform.machine()}, {options.threads} threads, prior "
-          f"{prior.name} {prior.digest[:12]}, head of {prior.head.config.channels} channels")  # fmt: skip
+    print(
+        f"{platform.processor() or platform.machine()}, {options.threads} threads, prior "
+        f"{prior.name} {prior.digest[:12]}, head of {prior.head.config.channels} channels"
+    )
     shares = cost(prior)
     for name, share in shares.items():
         print(f"{name:24}", f"{share:.4f}" if "," in name and " a " in name else f"{share:.2%}")

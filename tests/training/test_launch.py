@@ -121,24 +121,20 @@ def test_a_new_checkpoint_makes_up_for_a_failure(cluster, tiny, caplog):
     assert Checkpoints(config.output).steps_done(STAGE) == 12
 
 
-@pytest.mark.chaos
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_leaves_a_checkpoint_and_the_same_command_finishes(tiny, number, code):
+@pytest.fixture
+def command(tiny):
+    """``longwang train`` as in a terminal, in a process group of its own, its first step done."""
     config = tiny("out", *SHORT, *on_ray(), f"{HOW}.checkpoint_every=100000")
-    long = (
-        "autoencoder.optimisation.steps=100000",
-        "autoencoder.optimisation.evaluate_every=99999",
-    )
     file = Path(config.output) / "train.yaml"
     file.write_text(yaml.safe_dump(config.model_dump(mode="json")))
-    command = [sys.executable, "-m", "longwang_ray.cli", "train", "--only", STAGE, str(file)]
+    words = [sys.executable, "-m", "longwang_ray.cli", "train", "--only", STAGE, str(file)]
+    where = {"cwd": ROOT, "env": os.environ | {"PYTHONPATH": str(ROOT)}, "text": True}
     process = subprocess.Popen(
-        [*command, *long],
+        [*words, f"{HOW}.steps=100000", f"{HOW}.evaluate_every=99999"],
         stderr=subprocess.PIPE,
-        text=True,
+        stdout=subprocess.DEVNULL,
         start_new_session=True,
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        **where,
     )
     try:
         until = time.monotonic() + 240
@@ -146,12 +142,23 @@ def test_a_signal_leaves_a_checkpoint_and_the_same_command_finishes(tiny, number
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < until
             time.sleep(0.05)
-        os.killpg(process.pid, number)  # as a terminal does: to everybody
-        _, errors = process.communicate(timeout=120)
+        yield SimpleNamespace(config=config, process=process, words=words, where=where)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == code, errors
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize(
+    ("number", "send"),
+    [(signal.SIGINT, os.killpg), (signal.SIGTERM, os.kill)],
+    ids=["Ctrl-C", "SIGTERM"],
+)
+def test_a_signal_leaves_a_checkpoint_and_the_same_command_finishes(command, number, send):
+    config, process = command.config, command.process
+    send(process.pid, number)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, errors
     assert "Traceback" not in errors
     done = Checkpoints(config.output).steps_done(STAGE)
     assert done > 0
@@ -159,8 +166,15 @@ def test_a_signal_leaves_a_checkpoint_and_the_same_command_finishes(tiny, number
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
     more = [f"{HOW}.steps={done + 2}", "engine.kind=serial"]
-    subprocess.run([*command, *more], check=True, cwd=ROOT, capture_output=True)
+    subprocess.run([*command.words, *more], check=True, capture_output=True, **command.where)
     assert [step for step, _ in curve(config)] == list(range(1, done + 3))
+
+
+@pytest.mark.chaos
+def test_a_signal_that_ends_ray_too_is_not_waited_for(command):
+    os.killpg(command.process.pid, signal.SIGTERM)  # as systemd and Slurm do
+    _, errors = command.process.communicate(timeout=45)
+    assert command.process.returncode == 143, errors
 
 
 def nobody():
