@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from longwang_ray.engine.progress import duration
 from longwang_ray.training.checkpoints import Checkpoints
 from longwang_ray.training.data import TrainingData, open_training_data
 from longwang_ray.training.demand import (
@@ -65,7 +66,7 @@ class NetworkPlan:
             ),
             (
                 "  all steps",
-                f"{_said_flops(total)}, {_said_hours(total / SUSTAINED / 3600)} of a GPU that "
+                f"{_said_flops(total)}, {duration(total / SUSTAINED)} on a GPU that "
                 f"sustains {SUSTAINED / 1e12:.0f} TFLOP/s",
             ),
             (
@@ -193,10 +194,6 @@ def _said_flops(count: float) -> str:
     units = {1e18: "EFLOP", 1e15: "PFLOP", 1e12: "TFLOP", 1e9: "GFLOP"}
     scale = next((s for s in units if count >= s), 1e9)
     return f"{_short(count / scale)} {units[scale]}"
-
-
-def _said_hours(hours: float) -> str:
-    return f"{hours / 24:,.0f} days" if hours >= 48 else f"{_short(hours)} hours"
 
 
 def _short(number: float) -> str:
