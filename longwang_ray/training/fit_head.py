@@ -26,7 +26,7 @@ from longwang_ray.training.data import TrainingData, open_training_data
 from longwang_ray.training.distil import Lessons, Supply, distil_head
 from longwang_ray.training.errors import TrainingError, TrainingStopped
 from longwang_ray.training.head_errors import head_errors
-from longwang_ray.training.head_settings import HeadEngine, HeadTraining
+from longwang_ray.training.head_settings import HeadTraining
 from longwang_ray.training.latent_space import LatentSpace
 from longwang_ray.training.latents import encode_days
 from longwang_ray.training.publish import bundle_at, other_prior, save_bundle
@@ -36,7 +36,7 @@ from longwang_ray.training.settings import (
     SyntheticData,
     told_of,
 )
-from longwang_ray.training.worker import Worker
+from longwang_ray.training.worker import Worker, worker_alone
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +204,7 @@ def _prepared(prior: Prior, config: HeadTraining, out: str, again: bool) -> _Tra
         windows.count(prior.window)  # raises if there is none
     part = _sized(prior, config)
     files = Checkpoints(where)
-    worker = _worker(config.engine)
+    worker = worker_alone(config.engine.device)
     training = _Training(prior, part, config, asked, data, folder, files, out, worker)
     _require_room(training)
     _require_same_teacher(training)
@@ -255,15 +255,6 @@ def affordable_width(prior: Prior) -> int:
         if cost_share(auto, sizes, prior.window) <= AFFORDED:
             return width
     return WIDTHS[-1]
-
-
-def _worker(engine: HeadEngine) -> Worker:
-    there = torch.cuda.is_available()
-    if engine.device == "cuda" and not there:
-        raise TrainingError(
-            "engine.device=cuda, but torch sees no GPU here; give engine.device=cpu"
-        )
-    return Worker(device=torch.device("cuda" if there and engine.device != "cpu" else "cpu"))
 
 
 def _require_room(training: _Training) -> None:

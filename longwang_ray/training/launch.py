@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -37,7 +36,7 @@ from longwang_ray.training.post import Job, one_line, take_part
 from longwang_ray.training.settings import TrainConfig
 from longwang_ray.training.sight import Watch
 from longwang_ray.training.stages import Stage
-from longwang_ray.training.worker import Worker
+from longwang_ray.training.worker import Worker, worker_alone
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +73,7 @@ def launch(config: TrainConfig, only: Stage | None = None, watch: Watch | None =
             ``engine.failures`` times in a row without a new checkpoint in between.
     """
     if config.engine.kind == "serial":
-        return train_prior(config, only, worker=Worker(device=_own_device(config)), watch=watch)
+        return train_prior(config, only, worker=worker_alone(config.engine.device), watch=watch)
     _require_ray_train()
     require_room(config)
     cpus = config.engine.cpus_per_worker * (
@@ -86,15 +85,6 @@ def launch(config: TrainConfig, only: Stage | None = None, watch: Watch | None =
         return config.bundle if only is None else made
     signal.raise_signal(here.signals[0])
     raise KeyboardInterrupt  # whoever handles the signal: an unfinished network is no result
-
-
-def _own_device(config: TrainConfig) -> torch.device:
-    wish, there = config.engine.device, torch.cuda.is_available()
-    if wish == "cuda" and not there:
-        raise TrainingError(
-            "engine.device=cuda, but torch sees no GPU here; give engine.device=cpu"
-        )
-    return torch.device("cuda" if wish != "cpu" and there else "cpu")
 
 
 def _require_ray_train() -> None:

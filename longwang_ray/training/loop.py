@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from longwang_ray.engine.progress import duration
 from longwang_ray.training.channel import Channel
 from longwang_ray.training.checkpoints import Checkpoints
 from longwang_ray.training.curves import Curve
@@ -311,7 +312,7 @@ class _Report:
         shown = " ".join(f"{k}={v:.4g}" for k, v in metrics.items())
         self.channel.tell(
             f"{self.name} {step}/{self.how.steps} {shown} {rate * self.how.batch:.3g} windows/s, "
-            f"{_words((self.how.steps - step) / rate)} left"
+            f"{duration((self.how.steps - step) / rate)} left"
         )
         self.curve.add(step, {**metrics, "steps_per_second": rate})
 
@@ -323,11 +324,3 @@ class _Report:
         self.curve.add(step, {f"held_out_{k}": v for k, v in found.metrics.items()})
         if found.picture is not None:
             self.curve.show(step, found.picture)
-
-
-def _words(seconds: float) -> str:
-    """A time left, as a person would say it."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"

@@ -15,6 +15,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
+from longwang_ray.training.errors import TrainingError
+
 Made = TypeVar("Made")
 
 
@@ -87,3 +89,20 @@ class Worker:
 
 SOLO = Worker()
 """A training in one process, on the CPU."""
+
+
+def worker_alone(device: str) -> Worker:
+    """A training in one process, on the device that is wished for.
+
+    Args:
+        device: ``cpu``, ``cuda``, or ``auto``: a GPU where torch sees one.
+
+    Raises:
+        TrainingError: if a GPU is wished for and torch sees none.
+    """
+    there = torch.cuda.is_available()
+    if device == "cuda" and not there:
+        raise TrainingError(
+            "engine.device=cuda, but torch sees no GPU here; give engine.device=cpu"
+        )
+    return Worker(device=torch.device("cuda" if device != "cpu" and there else "cpu"))
