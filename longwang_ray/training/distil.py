@@ -21,21 +21,17 @@ from longwang_ray.training.channel import Channel
 from longwang_ray.training.checkpoints import Checkpoints
 from longwang_ray.training.held_out import HeldOut
 from longwang_ray.training.latent_space import LatentSpace
-from longwang_ray.training.latents import LatentWindows
+from longwang_ray.training.latents import Supply
 from longwang_ray.training.loader import Draw, Loader, Sample, unit_normal
 from longwang_ray.training.loop import Evaluate, Optimisation, fit
 from longwang_ray.training.losses import ReadCoarse
 from longwang_ray.training.settings import HeadSettings
-from longwang_ray.training.windows import Windows
 from longwang_ray.training.worker import Worker
 
 STAGE = 3
 """Tells its batches from those of a training's other networks."""
 
 NOISE_POWER = 4
-
-Supply = Windows | LatentWindows
-"""Draws one window: rain or latents, and the context."""
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,12 @@ from longwang_ray.prior.head import QUARTERS, HeadConfig
 from longwang_ray.training.channel import Channel, signals_collected
 from longwang_ray.training.checkpoints import Checkpoints
 from longwang_ray.training.data import TrainingData, open_training_data
-from longwang_ray.training.distil import Lessons, Supply, distil_head
+from longwang_ray.training.distil import Lessons, distil_head
 from longwang_ray.training.errors import TrainingError, TrainingStopped
 from longwang_ray.training.head_errors import head_errors
 from longwang_ray.training.head_settings import HeadTraining
 from longwang_ray.training.latent_space import LatentSpace
-from longwang_ray.training.latents import encode_days
+from longwang_ray.training.latents import supply_of
 from longwang_ray.training.publish import bundle_at, other_prior, save_bundle
 from longwang_ray.training.settings import (
     DailyData,
@@ -126,7 +126,11 @@ class _Training:
         mean, std = (torch.tensor(v, device=device) for v in (prior.latent_mean, prior.latent_std))
         per_day = prior.autoencoder.config.per_day
         space = LatentSpace(prior.autoencoder, prior.transform, mean, std, per_day)
-        lessons = Lessons(space, *self._supplies(), prior.window)
+        train, held_out = (
+            supply_of(windows, prior.autoencoder, prior.transform, self.folder)
+            for windows in (self.data.train, self.data.held_out)
+        )
+        lessons = Lessons(space, train, held_out, prior.window)
         channel.tell(f"head: {self._told()}")
         head = distil_head(
             self.part,
@@ -155,15 +159,6 @@ class _Training:
             "data": told_of(self.data_settings),
             "head": self.part.model_dump(mode="json"),
         }
-
-    def _supplies(self) -> tuple[Supply, Supply]:
-        """Latents of whole days where days never meet; else rain, encoded with each batch."""
-        train, held_out = self.data.train, self.data.held_out
-        auto, transform = self.prior.autoencoder, self.prior.transform
-        if not auto.config.per_day:
-            return train, held_out
-        first, second = (encode_days(w, auto, transform, self.folder) for w in (train, held_out))
-        return first, second
 
     def _told(self) -> str:
         auto, window = self.prior.autoencoder.config, self.prior.window

@@ -76,6 +76,26 @@ class LatentWindows:
         return np.stack([strip[..., across] for strip in strips], axis=1).astype(np.float32)
 
 
+Supply = Windows | LatentWindows
+"""Draws one window: rain or latents, and the context."""
+
+
+def supply_of(
+    windows: Windows, autoencoder: Autoencoder, transform: LogTransform, folder: Path
+) -> Supply:
+    """Latents of whole days where days never meet; else the rain, encoded with each batch.
+
+    Args:
+        windows: Days of rain.
+        autoencoder: Encodes them.
+        transform: Rain to the networks' unit.
+        folder: Where latents are kept.
+    """
+    if not autoencoder.config.per_day:
+        return windows
+    return encode_days(windows, autoencoder, transform, folder)
+
+
 def encode_days(
     windows: Windows, autoencoder: Autoencoder, transform: LogTransform, folder: Path
 ) -> LatentWindows:

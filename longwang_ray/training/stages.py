@@ -23,11 +23,11 @@ from longwang_ray.prior.transform import LogTransform
 from longwang_ray.training.channel import Channel
 from longwang_ray.training.checkpoints import Checkpoints
 from longwang_ray.training.data import TrainingData
-from longwang_ray.training.distil import Lessons, Supply, distil_head
+from longwang_ray.training.distil import Lessons, distil_head
 from longwang_ray.training.errors import TrainingError
 from longwang_ray.training.held_out import HeldOut, Picture, prior_samples, reconstructions
 from longwang_ray.training.latent_space import LatentSpace
-from longwang_ray.training.latents import encode_days, encoder_digest
+from longwang_ray.training.latents import Supply, encoder_digest, supply_of
 from longwang_ray.training.loader import Draw, Loader, Sample, unit_normal, window_generator
 from longwang_ray.training.loop import Evaluate, Network, Objective, Optimisation, fit
 from longwang_ray.training.losses import AutoencoderLoss, Denoise, Reconstruct
@@ -222,15 +222,13 @@ class Stages:
             return make()
 
     def _supplies(self, space: LatentSpace) -> tuple[Supply, Supply]:
-        """Latents of whole days where days never meet; else rain, encoded with each batch."""
+        """What the stages after the autoencoder learn from, and what judges them."""
+        auto, transform, folder = space.autoencoder, space.transform, self.config.days_folder
         train, held_out = self.data.train, self.data.held_out
-        if not space.autoencoder.config.per_day:
-            return train, held_out
-        folder = self.config.days_folder
-        encoded = [
-            encode_days(w, space.autoencoder, space.transform, folder) for w in (train, held_out)
-        ]
-        return encoded[0], encoded[1]
+        return (
+            supply_of(train, auto, transform, folder),
+            supply_of(held_out, auto, transform, folder),
+        )
 
     def _reading(self, space: LatentSpace) -> LatentSpace:
         """The space as the supplies want it read."""
