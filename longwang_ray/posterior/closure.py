@@ -101,12 +101,14 @@ class Closed:
         factor: ``f``, ``(lat, lon)``.
         before: ``A x`` before, ``(gcm_lat, gcm_lon)``, mm/day; NaN where nothing is observed.
         after: ``A (f x)``, the same.
+        mean_factor: ``A f``, the same, no dimension.
         conflict: ``((y − A x)/σ_y)²`` before: is this month outside what the prior knows?
     """
 
     factor: Tensor
     before: Tensor
     after: Tensor
+    mean_factor: Tensor
     conflict: Tensor
 
 
@@ -146,5 +148,6 @@ def close_month(
         factor,
         torch.where(counts, before, absent),
         torch.where(counts, now, absent),
+        torch.where(counts, rows @ factor @ columns.T, absent),
         torch.where(counts, ((y - before) / std).square(), absent),
     )

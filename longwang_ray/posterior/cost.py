@@ -11,9 +11,10 @@ import torch
 from longwang_ray.domain.cost import PriorCost
 from longwang_ray.domain.grid import RectilinearGrid
 from longwang_ray.domain.plan import Tile
+from longwang_ray.posterior.decoding import closing_extent
 from longwang_ray.posterior.guidance import FAST_PASSES
 from longwang_ray.posterior.reading import HeadReader
-from longwang_ray.posterior.tile import Sampling, closing_extent
+from longwang_ray.posterior.tile import Sampling
 from longwang_ray.prior.bundle import Prior
 
 FLOAT = 4

@@ -36,7 +36,7 @@ from longwang_ray.posterior.reading import Reader
 from longwang_ray.posterior.sampler import Denoise
 from longwang_ray.prior.schedule import Schedule
 
-Guidance = Literal["fast", "detached", "exact"]
+Guidance = Literal["fast", "detached", "exact", "none"]
 PullBack = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(x, t, g) → Jᵀ g`` of a denoiser at ``x`` and time ``t``."""
 

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from longwang_ray.domain.calendar import Month
+from longwang_ray.domain.calendar import Month, Record
 from longwang_ray.domain.grid import RectilinearGrid, overlap_lat, overlap_lon
+from longwang_ray.domain.lattice import Extent
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,21 @@ class ErrorModel:
 
     relative: float = 0.05
     floor: float = 0.1
+
+
+@dataclass(frozen=True)
+class MonthlyRain:
+    """What a source says.
+
+    Attributes:
+        rain: ``(months, gcm_lat, gcm_lon)``, mm/day; NaN where masked.
+        grid: The GCM's native grid.
+        record: Its months.
+    """
+
+    rain: np.ndarray
+    grid: RectilinearGrid
+    record: Record
 
 
 @dataclass(frozen=True)
@@ -106,6 +122,20 @@ def monthly_mean(
     days_of, rows_of, columns_of = (torch.from_numpy(w.astype(np.float32)) for w in weights)
     inside = torch.from_numpy(lat.whole[:, None] & lon.whole[None, :])
     return MonthlyMean(days_of, rows_of, columns_of, inside)
+
+
+def operator_on(
+    extent: Extent, fine: RectilinearGrid, monthly: MonthlyRain, months: range
+) -> MonthlyMean:
+    """``A`` from the cells of a fine grid that an extent covers."""
+    return monthly_mean(
+        monthly.record.months[months.start : months.stop],
+        (extent.time.fine_start, extent.time.fine_stop),
+        fine,
+        extent.lat.fine_cells(),
+        extent.lon.fine_cells(),
+        monthly.grid,
+    )
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from longwang_ray.engine import (
     watch,
 )
 from longwang_ray.engine.progress import duration
-from longwang_ray.posterior.tile import MonthlyRain
+from longwang_ray.posterior.observation import MonthlyRain
 from longwang_ray.run.planning import (
     Prepared,
     device_of,
@@ -95,9 +95,10 @@ def _closure(group: Sealed) -> str:
     if "closure_before" not in group.mean:
         return ""
     before, after = group.mean["closure_before"], group.worst["closure_after"]
+    mild = "" if group.mild is None else f"; {group.mild:.0%} of its factors are within 0.8 … 1.25"
     return (
         f"; months differ from the GCM's by {before:.1%} on average before closure, and after it "
-        f"by {f'{after:.1e}' if after > CLOSED else f'less than {CLOSED:.0e}'} at worst"
+        f"by {f'{after:.1e}' if after > CLOSED else f'less than {CLOSED:.0e}'} at worst{mild}"
     )
 
 

@@ -13,7 +13,8 @@ from longwang_ray.domain.layout import SHARD_DAYS
 from longwang_ray.domain.noise import NoiseKey
 from longwang_ray.domain.plan import Tile
 from longwang_ray.engine import StopRun
-from longwang_ray.posterior.tile import MonthlyRain, SampledTile, Sampling, sample_tile
+from longwang_ray.posterior.observation import MonthlyRain
+from longwang_ray.posterior.tile import SampledTile, Sampling, sample_tile
 from longwang_ray.prior.bundle import open_prior
 from longwang_ray.store import Ledger, ShardWriter
 
@@ -117,13 +118,14 @@ def ledger_of(tile: Tile, sampled: SampledTile, monthly: MonthlyRain) -> Ledger:
     months = [entry.month for entry in sampled.ledger]
     y = monthly.rain[months]
     scale = np.maximum(y, SMALLEST_MONTH)
-    before, after, conflict = (
+    before, after, factor, conflict = (
         np.stack([getattr(entry, name) for entry in sampled.ledger])
-        for name in ("before", "after", "conflict")
+        for name in ("before", "after", "factor", "conflict")
     )
     fields = {
         "closure_before": (before - y) / scale,
         "closure_after": (after - y) / scale,
+        "closure_factor": factor,
         "conflict": conflict,
     }
     return Ledger.from_grids(tile.realization, months, fields)

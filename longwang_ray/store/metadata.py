@@ -36,6 +36,7 @@ MONTHS = 12
 MONTHLY = {
     "closure_before": "relative difference of the GCM cell's monthly mean, before closure",
     "closure_after": "relative difference of the GCM cell's monthly mean, after closure",
+    "closure_factor": "factor of the GCM cell's rain that closes it, mean over its area",
     "conflict": "chi square of the observation minus its estimate, before closure",
 }
 #: The nodes of a group below it, in the order in which they are made.

@@ -32,6 +32,9 @@ from longwang_ray.store.ledger import join
 from longwang_ray.store.metadata import MONTHLY, MONTHS
 from longwang_ray.store.objects import Place, StoreError
 
+MILD = (0.8, 1.25)
+"""Factors of closure for which guidance has done its work: most should lie within."""
+
 
 @dataclass(frozen=True)
 class Sealed:
@@ -45,6 +48,8 @@ class Sealed:
         periods: Complete periods, inclusive dates ``YYYY-MM-DD/YYYY-MM-DD``.
         worst: Largest absolute value of each monthly quantity; absent if none was told.
         mean: Mean absolute value, likewise.
+        mild: Share of the closure's factors within `MILD`, over cells and months; None if none
+            was told.
     """
 
     path: str
@@ -54,6 +59,7 @@ class Sealed:
     periods: tuple[str, ...]
     worst: Mapping[str, float]
     mean: Mapping[str, float]
+    mild: float | None = None
 
     @property
     def complete(self) -> bool:
@@ -84,7 +90,7 @@ def _seal_group(place: Place, path: str) -> Sealed:
     info = read_group(place, path)
     there, signed = listed(place, path)
     wanted, done = info.expected(), there & signed
-    worst, mean = _join_months(place, info)
+    told = _join_months(place, info)
     periods = complete_periods(info, done)
     known = {"complete_periods": periods, "shards_done": int(done.sum())}
     if any(info.attributes.get(name) != value for name, value in known.items()):
@@ -98,7 +104,11 @@ def _seal_group(place: Place, path: str) -> Sealed:
         update_attributes(place, path, {**known, **covered, "date_modified": now})
     use = str(info.attributes.get("intended_use", ""))
     counts = int(wanted.sum()), int((done & wanted).sum())
-    return Sealed(path, use, *counts, tuple(periods), worst, mean)
+    worst = {name: tally.largest for name, tally in told.items()}
+    mean = {name: tally.total / tally.count for name, tally in told.items()}
+    factors = told.get("closure_factor")
+    mild = factors.mild / factors.count if factors else None
+    return Sealed(path, use, *counts, tuple(periods), worst, mean, mild)
 
 
 def complete_periods(info: GroupInfo, done: NDArray[np.bool_]) -> list[str]:
@@ -124,23 +134,38 @@ def _iso(day: int, calendar: str) -> str:
     return f"{date.year:04d}-{date.month:02d}-{date.day:02d}"
 
 
-def _join_months(place: Place, info: GroupInfo) -> tuple[dict[str, float], dict[str, float]]:
-    """Write the joined ledgers into the monthly arrays; return worst and mean of each quantity."""
+@dataclass
+class _Tally:
+    """What was told of one monthly quantity, in absolute values."""
+
+    largest: float = 0.0
+    total: float = 0.0
+    count: int = 0
+    mild: int = 0
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        self.largest = max(self.largest, float(values.max()))
+        self.total += float(values.sum())
+        self.count += values.size
+        self.mild += int(((values >= MILD[0]) & (values <= MILD[1])).sum())
+
+
+def _join_months(place: Place, info: GroupInfo) -> dict[str, _Tally]:
+    """Write the joined ledgers into the monthly arrays; return what each quantity is like."""
     encoders = {name: _MonthlyArray(place, info.path, name) for name in MONTHLY}
     _, count, *shape = next(iter(encoders.values())).shape
     start = int(info.frame["first_month"])
     months = range(start, start + count)
-    worst: dict[str, float] = {}
-    sums: dict[str, NDArray[np.float64]] = {}
+    told: dict[str, _Tally] = {}
     for realization in range(info.realizations):
         for chunk, fields in join(place, info.path, realization, months, (shape[0], shape[1])):
             for name, values in fields.items():
-                if np.isfinite(values).any():
+                known = np.isfinite(values)
+                if known.any():
                     encoders[name].put(realization, chunk, values)
-                    told = np.abs(values[np.isfinite(values)], dtype=np.float64)
-                    worst[name] = max(worst.get(name, 0.0), float(told.max()))
-                    sums[name] = sums.get(name, np.zeros(2)) + np.array([told.sum(), told.size])
-    return worst, {name: float(total / count) for name, (total, count) in sums.items()}
+                    sizes = np.abs(values[known], dtype=np.float64)
+                    told.setdefault(name, _Tally()).add(sizes)
+    return told
 
 
 class _MonthlyArray:

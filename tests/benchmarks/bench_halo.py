@@ -26,7 +26,8 @@ from longwang_ray.domain.grid import RectilinearGrid, era5_grid, overlap_lat, ov
 from longwang_ray.domain.layout import Group, Layout
 from longwang_ray.domain.noise import NoiseKey
 from longwang_ray.domain.plan import GroupPlan, Tiling
-from longwang_ray.posterior.tile import MonthlyRain, Sampling, sample_tile
+from longwang_ray.posterior.observation import MonthlyRain
+from longwang_ray.posterior.tile import Sampling, sample_tile
 from longwang_ray.prior.bundle import Prior, open_prior
 
 CORE = 64

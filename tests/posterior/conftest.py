@@ -12,7 +12,7 @@ from longwang_ray.domain.calendar import month_record
 from longwang_ray.domain.grid import RectilinearGrid
 from longwang_ray.domain.layout import Group, Layout
 from longwang_ray.domain.plan import GroupPlan, Tiling
-from longwang_ray.posterior.tile import MonthlyRain
+from longwang_ray.posterior.observation import MonthlyRain
 from longwang_ray.prior.autoencoder import Autoencoder, AutoencoderConfig
 from longwang_ray.prior.bundle import Prior
 from longwang_ray.prior.denoiser import Denoiser, DenoiserConfig

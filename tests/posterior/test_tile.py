@@ -8,7 +8,8 @@ import torch
 
 from longwang_ray.domain.layout import Group
 from longwang_ray.domain.noise import NoiseKey
-from longwang_ray.posterior import tile as tiles
+from longwang_ray.posterior import decoding
+from longwang_ray.posterior.closure import Closed
 from longwang_ray.posterior.observation import ErrorModel
 from longwang_ray.posterior.tile import Sampling, contexts, sample_tile
 
@@ -169,13 +170,13 @@ def test_the_ledger_divides_the_globe(make_prior, make_plan, make_monthly):
     monthly = make_monthly(make_plan(prior).record)
     grid = monthly.grid.__class__.from_centres(np.linspace(90, -90, 19), np.arange(0, 360, 10.0))
     shape = torch.zeros(grid.shape)
-    closed = tiles.Closed(shape, shape, shape, shape)
+    closed = Closed(shape, shape, shape, shape, shape)
     owned = np.zeros(grid.shape, int)
     tile = next(make_plan(prior).tiles())
     for rows in ((0, 30), (30, 72)):
         for columns in ((0, 100), (100, 44)):
             part = replace(tile, rows=rows, columns=columns)
-            entry = tiles._ledger(0, closed, part, prior, grid)
+            entry = decoding._ledger(0, closed, part, prior, grid)
             owned += np.isfinite(entry.before)
     assert (owned == 1).all()
 

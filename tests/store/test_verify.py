@@ -93,7 +93,7 @@ def test_a_rejected_shard_is_counted(url, spec, store, kit):
     assert found.rejected == 3
 
 
-def ledger(months, rows, columns, share, after, realization=0):
+def ledger(months, rows, columns, share, after, realization=0, factor=1.3):
     shape = (len(months), len(rows), len(columns))
     return Ledger(
         realization,
@@ -104,6 +104,7 @@ def ledger(months, rows, columns, share, after, realization=0):
         {
             "closure_before": np.full(shape, 0.3, np.float32),
             "closure_after": np.full(shape, after, np.float32),
+            "closure_factor": np.full(shape, factor, np.float32),
         },
     )
 
@@ -111,10 +112,12 @@ def ledger(months, rows, columns, share, after, realization=0):
 def test_ledgers_are_joined_by_share_whoever_came_first(url, spec, store):
     with ShardWriter(url) as writer:
         writer.put_ledger(spec.group, "b", ledger([0, 1], [5, 6], [7], 0.2, 1e-5))
-        writer.put_ledger(spec.group, "a", ledger([1, 2], [6], [7, 143], 0.8, 2e-5))
+        writer.put_ledger(spec.group, "a", ledger([1, 2], [6], [7, 143], 0.8, 2e-5, factor=0.9))
         assert not writer.put_ledger(spec.group, "a", ledger([1, 2], [6], [7], 0.9, 1))
     (sealed,) = seal(url)
-    assert sealed.worst == pytest.approx({"closure_before": 0.3, "closure_after": 2e-5})
+    expected = {"closure_before": 0.3, "closure_after": 2e-5, "closure_factor": 1.3}
+    assert sealed.worst == pytest.approx(expected)
+    assert sealed.mild == pytest.approx(4 / 7)  # the second's factors, where its share is larger
     monthly = open_ensemble_monthly(url, spec)
     after = monthly.closure_after[0].values
     assert after[0, 5, 7] == after[1, 5, 7] == np.float32(1e-5)
