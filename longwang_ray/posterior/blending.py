@@ -10,6 +10,7 @@ its own, so that activations never exist for more than one batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -39,7 +40,7 @@ class Blend:
 
     Args:
         extent: Which windows.
-        batch: Windows computed at once; part of what fixes the result to the bit.
+        batch: Windows computed at once, at most; part of what fixes the result to the bit.
         device: Where fields live.
     """
 
@@ -102,9 +103,11 @@ class Blend:
         return self._fold(total, LATENT)
 
     def _batches(self) -> Iterator[tuple[slice, tuple[Place, ...]]]:
-        for first in range(0, len(self._places), self.batch):
-            places = self._places[first : first + self.batch]
-            yield slice(first, first + len(places)), places
+        """As few batches as it takes, of equal sizes: a last one of a single window is slow."""
+        count = -(-len(self._places) // self.batch)
+        edges = [round(k * len(self._places) / count) for k in range(count + 1)]
+        for first, stop in pairwise(edges):
+            yield slice(first, stop), self._places[first:stop]
 
     def _slices(self, place: Place, at: Resolution) -> tuple[slice, ...]:
         starts = (span.offsets[k] for span, k in zip(self.extent.spans, place, strict=True))

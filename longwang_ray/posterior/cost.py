@@ -85,6 +85,7 @@ def _measure(prior: Prior, sampling: Sampling) -> tuple[float, float]:
             "fast": lambda: _head_seconds(prior),
             "detached": lambda: decode * (1.0 + BACKWARD),
             "exact": lambda: decode * (1.0 + BACKWARD) + denoise * BACKWARD,
+            "none": lambda: 0.0,
         }[sampling.guidance]()
     return denoise + guidance, decode
 

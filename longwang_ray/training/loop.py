@@ -28,6 +28,9 @@ from longwang_ray.training.curves import Curve
 from longwang_ray.training.errors import TrainingError, TrainingStopped
 from longwang_ray.training.loader import Loader, Sample
 
+NO_BF16 = ("DEFAULT", "AVX2")
+"""CPUs that compute bfloat16 in software: a training step takes about 15 times as long."""
+
 MOST_SKIPPED = 20
 """Steps in a row without a finite gradient before it is said that nothing is learned."""
 
@@ -220,6 +223,12 @@ class _Fit(Generic[Network]):
         """Every step that is left."""
         run, how, worker = self.run, self.how, self.loader.worker
         run.module.train()
+        slow = torch.backends.cpu.get_cpu_capability() in NO_BF16
+        if how.bf16 and slow and worker.device.type == "cpu":
+            self.channel.tell(
+                f"{run.name}: this CPU imitates bfloat16, about 15 times slower than float32; "
+                f"stop and set {run.name}.optimisation.bf16=false"
+            )
         if how.compile:
             run.module.compile()
         self.wrapped = worker.wrap(self.objective)

@@ -158,6 +158,14 @@ def test_evaluations_see_the_averaged_network_and_stand_in_the_curve(tmp_path):
     assert table(tmp_path)["held_out_error"].tolist() == [10, 20, 25]
 
 
+@pytest.mark.parametrize(("capability", "told"), [("AVX2", True), ("AVX512", False)])
+def test_bf16_on_a_cpu_that_has_none_is_said(tmp_path, monkeypatch, capability, told):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    heard = Heard()
+    fitted(tmp_path, 1, channel=heard, bf16=True)
+    assert any("line.optimisation.bf16=false" in line for line in heard.lines) == told
+
+
 def test_an_interrupt_waits_for_the_step(tmp_path):
     calls = []
 
