@@ -108,11 +108,12 @@ class ObservationConfig(_Part):
 class TilingConfig(_Part):
     """Core and halo of a tile; the result does not depend on them.
 
-    `shard_cells` is (lat, lon) or one number for both; null: the region's full width.
+    `halo_strides` null: what was measured on the prior. `shard_cells` is (lat, lon) or one number
+    for both; null: the region's full width.
     """
 
     shards_per_tile: Positive = 12
-    halo_strides: Annotated[int, Field(ge=0)] = 2
+    halo_strides: Annotated[int, Field(ge=0)] | None = None
     shard_cells: Annotated[tuple[Positive, Positive] | None, BeforeValidator(_paired)] = None
 
 

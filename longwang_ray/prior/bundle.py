@@ -34,6 +34,7 @@ from longwang_ray.prior.schedule import CosineSquared, Power, Schedule
 from longwang_ray.prior.transform import LogTransform
 
 FORMAT = 1
+HALO_STRIDES = 2
 DESCRIPTION, WEIGHTS = "prior.json", "weights.safetensors"
 EMBEDDED = Path(__file__).parent / "weights"
 FUNCTIONAL = (
@@ -91,6 +92,16 @@ class Prior:
     def intended_use(self) -> str:
         """What its output may be used for: ``demonstration`` or ``research``."""
         return str(self.card.get("intended_use", "research"))
+
+    @property
+    def halo_strides(self) -> int:
+        """Lattice strides of halo that leave 1e-3 of mean rain between a tile and the globe.
+
+        Measured on the prior (its card's ``halo``), else 2: enough for full attention and norms
+        over whole windows.
+        """
+        measured = self.card.get("halo")
+        return int(measured["strides"]) if measured else HALO_STRIDES
 
     @property
     def channels(self) -> int:

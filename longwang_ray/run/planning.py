@@ -167,7 +167,9 @@ def plan_group(
         shard_cells=config.tiling.shard_cells,
     )
     period = (record.months[months.start].start, record.months[months.stop - 1].stop)
-    tiling = Tiling(config.tiling.shards_per_tile, config.tiling.halo_strides)
+    halo = config.tiling.halo_strides
+    halo = prior.halo_strides if halo is None else halo
+    tiling = Tiling(config.tiling.shards_per_tile, halo)
     return GroupPlan(group, layout, record, prior.lattice, config.realizations, tiling, period)
 
 

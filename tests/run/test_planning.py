@@ -1,4 +1,4 @@
-"""A plan says what fast guidance sees of a GCM's cells, and how wrong that may be."""
+"""A plan says what fast guidance sees of a GCM's cells, and takes the halo of its prior."""
 
 import json
 from pathlib import Path
@@ -23,6 +23,7 @@ def stating(bundle, tmp_path):
         (folder / file.name).write_bytes(file.read_bytes())
     description = json.loads((folder / "prior.json").read_text())
     cells = {"2.5": {"error": 0.123, "bias": 0.0}, "10": {"error": 0.0456, "bias": 0.0}}
+    description["halo"] = {"strides": 1, "months": 1}
     description["head_errors"] = {"days": 16, "cells": cells}
     (folder / "prior.json").write_text(json.dumps(description))
     return str(folder)
@@ -70,3 +71,13 @@ def test_what_was_not_measured_is_said_to_be_unknown(config):
 
 def test_guidance_through_the_decoder_sees_the_cells_themselves(config):
     assert told(config(sampler={"steps": 1, "guidance": "detached"})) == []
+
+
+def test_the_halo_is_the_priors_own_unless_one_is_asked(config, stating):
+    def halo(tiling, **more):
+        (group,) = plan_ensemble(config(tiling=tiling, **more)).plan.groups
+        return group.tiling.halo_strides
+
+    assert halo({}, prior=stating) == 1
+    assert halo({"halo_strides": 3}, prior=stating) == 3
+    assert halo({}) == 2, "nothing was measured on this prior"

@@ -185,7 +185,7 @@ def test_the_published_sizes_are_planned():
 
 
 def test_a_plain_dictionary_of_yaml_will_do():
-    assert TrainConfig(**yaml.safe_load(DEMO.read_text())).lattice.stride == (4, 32, 32)
+    assert TrainConfig(**yaml.safe_load(DEMO.read_text())).lattice.stride == (8, 48, 48)
 
 
 @pytest.mark.parametrize(
