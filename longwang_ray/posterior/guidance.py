@@ -19,6 +19,8 @@ With ``s = σ/α``, a unit-variance latent has the variance ``c = s²/(1 + s²)`
 
       log p = −½ Σ (y − A d(x̂))² / (σ_y² + γ s²),    x̂ ← x̂ + σ²/α ∇_x log p
 
+  ``BoundedScoreGuidance``, which runs use, keeps its steps from overshooting.
+
 No sum runs over a tile except those that ``A`` itself is made of.
 """
 
@@ -126,17 +128,26 @@ class HeadGuidance:
         return estimate
 
     def _row_sums(self, estimate: Tensor) -> Tensor:
-        """``D`` with the head taken as local: ``A' (A'ᵀ1 · |S|²)/Q²``, ``S = Jᵀ1``.
+        """``D`` with the head taken as local: ``A' (A'ᵀ1 · |S|²)/Q²``, ``S = Jᵀ1``."""
+        slope, shares, latent = _local(self.read, self.operator, self.observation, estimate)
+        return latent(shares * slope.square().sum(0))
 
-        ``A'`` is ``A`` on whole latent cells of ``Q`` head cells each.
-        """
-        at = self.read.at
-        cells = at.time * at.lat * at.lon
-        ones = estimate.new_ones([n * r for n, r in zip(estimate.shape[1:], at, strict=True)])
-        slope = self.read.pull_back(estimate, ones)
-        latent = self.operator.coarsen(*at)
-        shares = latent.transpose(self.observation.counts.to(estimate.dtype))
-        return latent(shares * slope.square().sum(0)) / cells**2
+
+def _local(
+    read: Reader, operator: MonthlyMean, observation: Observation, estimate: Tensor
+) -> tuple[Tensor, Tensor, MonthlyMean]:
+    """A reader taken as local: how much rain a latent cell makes, and how it is seen.
+
+    Returns:
+        ``S = Jᵀ1`` of the estimate's shape; the shares ``A'ᵀ1`` that latent cells have in what is
+        observed; and ``A'``, the operator on means over latent cells.
+    """
+    at = read.at
+    cells = at.time * at.lat * at.lon
+    ones = estimate.new_ones([n * r for n, r in zip(estimate.shape[1:], at, strict=True)])
+    slope = read.pull_back(estimate, ones) / cells
+    latent = operator.coarsen(*at)
+    return slope, latent.transpose(observation.counts.to(estimate.dtype)), latent
 
 
 @dataclass(frozen=True)
@@ -168,8 +179,34 @@ class ScoreGuidance:
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         ratio = (sigma / alpha).square()
         residual = self.observation.residual(self.operator(self.read(estimate)))
-        pull = residual / (self.observation.std.square() + self.gamma * ratio)
+        pull = residual / (self.observation.std.square() + self._spread(x, t, estimate))
         score = self.read.pull_back(estimate, self.operator.transpose(pull))
         if self.denoise_pull_back is None:
             return estimate + ratio * score
         return estimate + sigma.square() / alpha * self.denoise_pull_back(x, t, score)
+
+    def _spread(self, x: Tensor, t: Tensor, estimate: Tensor) -> Tensor:
+        """Variance of what is observed, given the noisy latent; published: ``γ s²``."""
+        ratio = (self.schedule.sigma(t) / self.schedule.alpha(t)).square()
+        return self.gamma * ratio.expand(self.observation.mean.shape)
+
+
+@dataclass(frozen=True)
+class BoundedScoreGuidance(ScoreGuidance):
+    """The same with steps that do not overshoot: ``max(γ s², D)`` in the place of ``γ s²``.
+
+    Where the decoder is steep, ``γ s²`` is far below the variance ``D`` (row sums of
+    ``A J C Jᵀ Aᵀ``, with the covariance ``C = σ²/α ∂x̂/∂x`` of the estimate, or ``c`` where that is
+    larger) that the observed value still has. A step then moves it many times past ``y``, and an
+    exponential decoder never comes back: on the demonstration prior 8 published steps end in NaN.
+    """
+
+    def _spread(self, x: Tensor, t: Tensor, estimate: Tensor) -> Tensor:
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        ratio = (sigma / alpha).square()
+        slope, shares, latent = _local(self.read, self.operator, self.observation, estimate)
+        seen = ratio / (1.0 + ratio) * latent(shares * slope.square().sum(0))
+        if self.denoise_pull_back is not None:
+            moved = sigma.square() / alpha * self.denoise_pull_back(x, t, shares * slope)
+            seen = torch.maximum(seen, latent((moved * slope).sum(0)))
+        return torch.maximum(seen, super()._spread(x, t, estimate))

@@ -20,11 +20,11 @@ from longwang_ray.domain.plan import Tile
 from longwang_ray.posterior.blending import Blend, BlendedDenoiser, Resolution
 from longwang_ray.posterior.decoding import MonthLedger, decode_months
 from longwang_ray.posterior.guidance import (
+    BoundedScoreGuidance,
     Guidance,
     HeadGuidance,
     Logarithmic,
     PullBack,
-    ScoreGuidance,
 )
 from longwang_ray.posterior.observation import (
     ErrorModel,
@@ -147,7 +147,7 @@ def guide(
         return prior.denoiser.skip(t) * cotangent
 
     through: PullBack = denoise.pull_back if sampling.guidance == "exact" else held
-    return ScoreGuidance(denoise, schedule, decoder, operator, observation, through)
+    return BoundedScoreGuidance(denoise, schedule, decoder, operator, observation, through)
 
 
 def decode_tile(
