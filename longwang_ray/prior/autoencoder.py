@@ -172,6 +172,6 @@ class Autoencoder(nn.Module):
         if not self.config.per_day:
             return network(x)
         days = x.transpose(1, 2).flatten(0, 1)
-        # Channels last: a CPU's 2-D routines then reorder nothing, which takes a third of the time.
+        # Channels last: a CPU's 2-D routines then reorder nothing, a third of their time.
         alone = network(days.contiguous(memory_format=torch.channels_last)[:, :, None])
         return alone[:, :, 0].unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -74,7 +75,8 @@ class CoarseHead(nn.Module):
         if self.config.reach_in_time:
             out = self.layers(z).transpose(1, 2).flatten(0, 1)
         else:
-            out = self.layers(z.transpose(1, 2).flatten(0, 1))
+            days = z.transpose(1, 2).flatten(0, 1)
+            out = self.layers(days.contiguous(memory_format=torch.channels_last))
         rain = F.pixel_shuffle(F.softplus(out) ** POWER, QUARTERS)
         return rain.unflatten(0, (batch, time)).flatten(1, 2)
 
