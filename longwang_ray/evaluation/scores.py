@@ -15,6 +15,7 @@ these functions reproduce: there each score is the mean over the realizations.
 from __future__ import annotations
 
 import numpy as np
+import scoringrules
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
@@ -194,15 +195,22 @@ def fair_crps(ensemble: Array, truth: Array) -> Array:
     m = len(ensemble)
     if m < 2:
         raise ValueError(f"the fair CRPS compares realizations: it needs 2 or more, found {m}")
-    miss = np.mean(np.abs(ensemble - truth), axis=0, dtype=np.float64)
-    ranked = np.sort(ensemble, axis=0)
-    # Σ_i Σ_j |x_i − x_j| = 2 Σ_k (2k − m − 1) x_(k), k = 1 … m
-    rank = (2 * np.arange(1, m + 1) - m - 1).astype(np.float64)
-    return miss - np.tensordot(rank, ranked, axes=(0, 0)) / (m * (m - 1))
+    # "pwm" sorts, "fair" is the same number from all m² differences: 25 times slower at m = 16;
+    # named, since scoringrules would take numba if it is there, and then compile
+    return scoringrules.crps_ensemble(
+        truth.astype(np.float64),
+        ensemble.astype(np.float64),
+        m_axis=0,
+        estimator="pwm",
+        backend="numpy",
+    )
 
 
 def wasserstein1(first: Array, second: Array) -> float:
     """Mean distance between two distributions of values: ∫ |F⁻¹(q) − G⁻¹(q)| dq, their unit.
+
+    The number that `scipy.stats.wasserstein_distance` gives, in a sixth of the time on samples of
+    one size.
 
     >>> wasserstein1(np.array([0.0, 1.0]), np.array([5.0, 6.0, 5.0, 6.0]))
     5.0
@@ -248,8 +256,26 @@ def power_spectrum(rain: Array, bins: int | None = None) -> tuple[Array, Array]:
         The wavenumber of each ring in cycles per cell (wavelength = 1 / wavenumber cells; at most
         0.5), and the mean power of the modes in it over all fields, both ``(bins,)``.
     """
+    bins = bins or min(rain.shape[-2:]) // 2
+    power, radius = power_of_modes(rain)
+    ring = np.ceil(radius / 0.5 * bins).astype(int)  # ring k: (k − 1, k] / bins × 0.5; 0 the mean
+    modes = np.bincount(ring.ravel(), minlength=bins + 1)[1 : bins + 1]
+    total = np.bincount(ring.ravel(), power.ravel(), minlength=bins + 1)[1 : bins + 1]
+    wavenumber = (np.arange(bins) + 0.5) / bins * 0.5
+    return wavenumber, np.divide(total, modes, out=np.full(bins, np.nan), where=modes > 0)
+
+
+def power_of_modes(rain: Array) -> tuple[Array, Array]:
+    """Power of each mode of the Hann-windowed two-dimensional transform, mean over the fields.
+
+    Args:
+        rain: Shape ``(..., lat, lon)``; the mean of each field is taken off.
+
+    Returns:
+        The power and the modes' wavenumbers in cycles per cell, both ``(lat, lon)`` in the order
+        of the transform. White noise has its variance everywhere.
+    """
     n_lat, n_lon = rain.shape[-2:]
-    bins = bins or min(n_lat, n_lon) // 2
     taper = np.outer(np.hanning(n_lat), np.hanning(n_lon))
     fields = rain.reshape(-1, n_lat, n_lon).astype(np.float64)
     fields = (
@@ -257,11 +283,7 @@ def power_spectrum(rain: Array, bins: int | None = None) -> tuple[Array, Array]:
     )
     power = np.mean(np.abs(np.fft.fft2(fields)) ** 2, axis=0) / (n_lat * n_lon)
     radius = np.hypot(np.fft.fftfreq(n_lat)[:, None], np.fft.fftfreq(n_lon)[None, :])
-    ring = np.ceil(radius / 0.5 * bins).astype(int)  # ring k: (k − 1, k] / bins × 0.5; 0 the mean
-    modes = np.bincount(ring.ravel(), minlength=bins + 1)[1 : bins + 1]
-    power = np.bincount(ring.ravel(), power.ravel(), minlength=bins + 1)[1 : bins + 1]
-    wavenumber = (np.arange(bins) + 0.5) / bins * 0.5
-    return wavenumber, np.divide(power, modes, out=np.full(bins, np.nan), where=modes > 0)
+    return power, radius
 
 
 def spectral_slope(wavenumber: Array, power: Array, low: float, high: float) -> float:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy.stats import wasserstein_distance
 
 from longwang_ray.evaluation import scores
 
@@ -132,6 +133,14 @@ def test_fair_crps_of_exchangeable_truth_does_not_depend_on_the_ensemble_size():
         assert scores.fair_crps(ensemble, truth).mean() == pytest.approx(np.pi**-0.5, rel=0.01)
 
 
+def test_fair_crps_is_what_all_pairs_say(rain):
+    ensemble, truth = rain, rain[0, ::-1]
+    pairs = np.abs(ensemble[:, None] - ensemble[None]).sum(axis=(0, 1)) / (2 * 3 * 2)
+    np.testing.assert_allclose(
+        scores.fair_crps(ensemble, truth), np.abs(ensemble - truth).mean(axis=0) - pairs, atol=1e-4
+    )
+
+
 def test_fair_crps_refuses_one_realization(rain):
     with pytest.raises(ValueError, match="2 or more, found 1"):
         scores.fair_crps(rain[:1], rain[0])
@@ -151,6 +160,13 @@ def test_wasserstein_of_unlike_sizes_is_that_of_their_repeats(first, second):
     repeated = scores.wasserstein1(np.repeat(first, 5), np.repeat(second, 7))
     assert scores.wasserstein1(first, second) == pytest.approx(repeated, abs=1e-4)
     assert scores.wasserstein1(second, first) == pytest.approx(repeated, abs=1e-4)
+
+
+@pytest.mark.parametrize("size", [960, 700])
+def test_wasserstein_is_that_of_scipy(rain, size):
+    first, second = rain[0].ravel(), rain[1].ravel()[:size]
+    asked = wasserstein_distance(first, second)
+    assert scores.wasserstein1(first, second) == pytest.approx(asked, rel=1e-9)
 
 
 def test_monthly_scores_of_the_truth_itself_are_perfect(rain):
