@@ -9,6 +9,7 @@ colour blindness.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -55,11 +56,12 @@ def rain_scale() -> ScalarMappable:
     return ScalarMappable(norm=norm, cmap=colours)
 
 
-def difference_colours() -> Colours:
-    """Colour map and norm of differences: brown too dry, white within ½ mm, green too wet."""
-    edges = [-step for step in STEPS[::-1]] + list(STEPS)
+def difference_colours(changes: Sequence[float] = STEPS) -> Colours:
+    """Colour map and norm of differences: brown too dry, green too wet, and white within the
+    first of these changes of colour (mm/day, to either side)."""
+    edges = [-step for step in changes[::-1]] + list(changes)
     shades = colormaps["BrBG"](np.linspace(0, 1, len(edges) + 1))
-    shades[len(STEPS)] = 1.0
+    shades[len(changes)] = 1.0
     steps = ListedColormap(shades[1:-1], name="difference")
     colours = steps.with_extremes(under=shades[0], over=shades[-1], bad="0.8")
     return colours, BoundaryNorm(edges, steps.N)
@@ -131,7 +133,12 @@ def draw_field(axes: Axes, field: Array, lat: Array, lon: Array, colours: Colour
 
 
 def draw_coarse(
-    axes: Axes, rain: Array, lat_bounds: Array, lon_bounds: Array, frame: Frame
+    axes: Axes,
+    rain: Array,
+    lat_bounds: Array,
+    lon_bounds: Array,
+    frame: Frame,
+    colours: Colours | None = None,
 ) -> None:
     """Draw the cells of a GCM as they are, cut to a frame.
 
@@ -141,6 +148,7 @@ def draw_coarse(
         lat_bounds: Cell edges, shape ``(J, 2)``; ``lon_bounds`` likewise ``(I, 2)``.
         lon_bounds: See ``lat_bounds``.
         frame: What the map shows.
+        colours: If they are not those of rain.
     """
     rows = np.argsort(np.mean(lat_bounds, axis=1))
     south, north = np.min(lat_bounds, axis=1)[rows], np.max(lat_bounds, axis=1)[rows]
@@ -150,12 +158,12 @@ def draw_coarse(
     if not (len(rows) and len(columns)):
         raise ValueError(f"no cell of the GCM lies in the region {frame}")
     width = np.mod(lon_bounds[columns[-1], 1] - lon_bounds[columns[-1], 0], 360)
-    colours, norm = rain_colours()
+    shades, norm = colours or rain_colours()
     axes.pcolormesh(
         np.append(west, west[-1] + width),
         np.append(south, north[-1]),
         np.ma.masked_invalid(rain[np.ix_(rows, columns)]),
-        cmap=colours,
+        cmap=shades,
         norm=norm,
     )
     finish(axes, frame)
