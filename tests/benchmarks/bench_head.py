@@ -43,9 +43,8 @@ from longwang_ray.posterior.fidelity import (
     regular_grid,
     total,
 )
-from longwang_ray.posterior.observation import monthly_mean
+from longwang_ray.posterior.observation import MonthlyRain, monthly_mean
 from longwang_ray.posterior.reading import HeadReader
-from longwang_ray.posterior.observation import MonthlyRain
 from longwang_ray.posterior.tile import Sampling, sample_latent
 from longwang_ray.prior.bundle import Prior, open_prior
 
