@@ -77,10 +77,10 @@ def _on_cpu(make: Make, threads: int, repeats: int) -> Measured:
     for option in (TRIM_THRESHOLD, MMAP_THRESHOLD):
         library.mallopt(option, AT_ONCE)
     library.malloc_trim(0)
-    before = _status("VmRSS")
+    before = resident("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # Linux's watermark falls to what is there
     times.append(_seconds(work, threads))
-    return Measured(min(times), _status("VmHWM") - before)
+    return Measured(min(times), resident("VmHWM") - before)
 
 
 def _seconds(work: Work, threads: int) -> float:
@@ -89,6 +89,7 @@ def _seconds(work: Work, threads: int) -> float:
     return (time.process_time() - started) / threads
 
 
-def _status(name: str) -> int:
+def resident(name: str) -> int:
+    """Bytes of this process as Linux tells them: ``VmRSS`` now, ``VmHWM`` at most."""
     text = Path("/proc/self/status").read_text()
     return int(text.split(f"{name}:")[1].split()[0]) * 1024
