@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 import yaml
 
-from longwang_ray.cli import DONE, FAILED, INCOMPLETE, main
+from longwang_ray.cli import DONE, FAILED, INCOMPLETE, Terminated, main
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
@@ -285,6 +285,22 @@ def test_a_fault_of_ours_says_so(yaml_file, told, monkeypatch):
     assert "--verbose shows where" in err
     with pytest.raises(KeyError):
         main(["plan", yaml_file, "--verbose"])
+
+
+@pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt, 130), (Terminated, 143)])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_signal_is_no_fault(yaml_file, told, monkeypatch, stop, code, wrapped):
+    """Python wraps what a handler raises in the midst of a C extension, such as Ray's wait."""
+
+    def interrupted(*_):
+        if not wrapped:
+            raise stop
+        raise SystemError("returned a result with an exception set") from stop()
+
+    monkeypatch.setattr("longwang_ray.run.plan_ensemble", interrupted)
+    found, _, problem = told("plan", yaml_file)
+    assert found == code
+    assert "stopped by SIG" in problem
 
 
 def test_a_reader_that_hangs_up(yaml_file):

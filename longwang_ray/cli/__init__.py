@@ -38,14 +38,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = options.command
     try:
         return command(options)
-    except KeyboardInterrupt:
-        return _stopped(options.name, signal.SIGINT)
-    except Terminated:
-        return _stopped(options.name, signal.SIGTERM)
+    except (KeyboardInterrupt, Terminated) as stop:
+        return _stopped(options.name, stop)
     except BrokenPipeError:  # e.g. `| head`; Python would complain once more when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return SIGNALLED + signal.SIGPIPE
     except Exception as error:
+        # A signal that meets a C extension (Ray's wait) between two steps is wrapped by Python.
+        if isinstance(error.__cause__, KeyboardInterrupt | Terminated):
+            return _stopped(options.name, error.__cause__)
         if options.verbose:
             raise
         text = str(error) or type(error).__name__
@@ -72,8 +73,10 @@ def _terminate(_signal: int, _frame: FrameType | None) -> None:
     raise Terminated
 
 
-def _stopped(command: str, by: signal.Signals) -> int:
+def _stopped(command: str, stop: BaseException) -> int:
+    by = signal.SIGTERM if isinstance(stop, Terminated) else signal.SIGINT
     after = {
+        "evaluate": ": the same command goes on",
         "run": ": what is written stays, and the same command samples the rest",
         "train": ": the same command goes on from the last checkpoint",
         "train-head": ": the same command goes on from the last checkpoint",

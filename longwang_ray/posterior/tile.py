@@ -141,7 +141,8 @@ def guide(
         quarters = operator.coarsen(1, rows, columns)
         return HeadGuidance(denoise, schedule, head, quarters, observation, Logarithmic())
     at = Resolution(*prior.compression)
-    decoder = WindowReader(blend, lambda w, _: prior.decode(w, clamp=False)[:, None], at)
+    few = Blend(tile.extent, sampling.decode_batch, blend.device)
+    decoder = WindowReader(few, lambda w, _: prior.decode(w, clamp=False)[:, None], at)
 
     def held(x: Tensor, t: Tensor, cotangent: Tensor) -> Tensor:
         return prior.denoiser.skip(t) * cotangent
