@@ -13,6 +13,7 @@ import yaml
 
 from longwang_ray.cli import main
 from longwang_ray.config import load_config
+from longwang_ray.evaluation.settings import load_evaluate_config
 from longwang_ray.training.settings import load_train_config
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +50,17 @@ def test_every_override_is_a_key():
         load_config(ROOT / path, overrides)
 
 
+def test_every_key_of_an_evaluation_is_there():
+    asked = [words for words in COMMANDS if _evaluates_a_truth(words)]
+    assert len(asked) == 2
+    for _, path, *overrides in asked:
+        load_evaluate_config(ROOT / path, overrides)
+
+
+def _evaluates_a_truth(words):
+    return words[0] == "evaluate" and words[1].endswith(".yaml")
+
+
 def test_the_commands_one_after_the_other(desk, capsys, bundle):
     done = []
     for words in COMMANDS:
@@ -56,6 +68,8 @@ def test_the_commands_one_after_the_other(desk, capsys, bundle):
             continue  # twelve months of Europe: see above
         if "synthetic" in words or words[0] == "assess":
             continue  # .ci/run does the first; tests/evaluation assesses a tiny prior
+        if _evaluates_a_truth(words):
+            continue  # an hour; tests/evaluation/test_perfect_model does it with a tiny prior
         if words[0] == "evaluate":
             _daily_rain()
         if words[0] in ("import-prior", "train-head") or "configs/train_era5.yaml" in words:

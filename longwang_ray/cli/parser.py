@@ -41,14 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     plot.add_argument("--group", help="gcm/scenario/variant, if the store has several")
     plot.add_argument("--month", type=_month, help="YYYY-MM; the first complete one if left out")
     plot.add_argument("-o", "--output", type=Path, help="PNG to write (default STORE.png)")
-    evaluate = _stored(add("evaluate", runs.evaluate, "score a store against daily rain"))
-    evaluate.add_argument(
-        "reference",
-        metavar="REFERENCE",
-        help="daily rain: NetCDF or Zarr, a path or URL; synthetic for the quickstart's own truth",
-    )
-    evaluate.add_argument("--variable", default="pr", help="its variable (default pr)")
-    evaluate.add_argument("--group", help="gcm/scenario/variant, if the store has several")
+    _evaluated(add("evaluate", runs.evaluate, "score ensembles against daily rain"))
     assess = add("assess", priors.assess, "say how good a prior is, on days that it has not seen")
     assess.add_argument("prior", metavar="PRIOR", help="an embedded prior, a folder or a URL")
     assess.add_argument(
@@ -99,6 +92,24 @@ def _overridable(parser: _Parser) -> _Parser:
 def _stored(parser: _Parser) -> _Parser:
     parser.add_argument("store", metavar="STORE", help="path or URL of an ensemble store")
     return parser
+
+
+def _evaluated(parser: _Parser) -> None:
+    parser.add_argument(
+        "asked",
+        metavar="CONFIG | STORE",
+        help="YAML file: sample a known truth back, and score it; or an ensemble store",
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE | REFERENCE",
+        help="of a CONFIG, e.g. realizations=4; of a STORE its daily rain: NetCDF or Zarr, a path "
+        "or URL; synthetic for the quickstart's own truth",
+    )
+    parser.add_argument("--variable", help="the reference's (default pr)")
+    parser.add_argument("--group", help="gcm/scenario/variant, if the store has several")
+    parser.set_defaults(wrong_usage=parser.error)
 
 
 def _taught(parser: _Parser) -> None:

@@ -90,11 +90,37 @@ def plot(options: argparse.Namespace) -> int:
 
 
 def evaluate(options: argparse.Namespace) -> int:
-    """Score a store against daily rain."""
+    """Score what a configuration asks for, or a store against daily rain."""
+    if options.asked.endswith((".yaml", ".yml")):
+        if options.variable or options.group:
+            options.wrong_usage("--variable and --group are for a STORE; a CONFIG has keys")
+        return _evaluate_truth(options.asked, options.overrides)
     from longwang_ray.evaluation.from_store import score_store
 
-    report = score_store(options.store, options.reference, options.variable, options.group)
+    if len(options.overrides) != 1:
+        options.wrong_usage("a STORE is scored against one REFERENCE: STORE REFERENCE")
+    (reference,) = options.overrides
+    report = score_store(options.asked, reference, options.variable or "pr", options.group)
     print(report.text())
+    return DONE
+
+
+def _evaluate_truth(path: str, overrides: list[str]) -> int:
+    """Sample a known truth back, score it, and say where the reports are."""
+    from longwang_ray.evaluation.perfect import evaluate
+    from longwang_ray.evaluation.perfect_plan import prepare
+    from longwang_ray.evaluation.settings import load_evaluate_config
+    from longwang_ray.evaluation.work import Unfinished
+
+    prepared = prepare(load_evaluate_config(path, overrides))
+    print_pairs(prepared.lines())
+    try:
+        found = evaluate(prepared)
+    except Unfinished as left:
+        print(f"not complete: {left}")
+        return INCOMPLETE
+    print(found.summary.text())
+    print(f"report: {found.report}")
     return DONE
 
 
