@@ -1,12 +1,16 @@
 """A run of windows on one axis, the cells they cover, and the weights that blend them.
 
-The weight of window k at a cell is a fixed linear taper τ of the place in the window, divided by
+The weight of window k at a cell is a fixed smooth taper τ of the place in the window, divided by
 the sum over the windows that are present:
 
-    w_k(c) = τ(c − s_k) / Σ_l τ(c − s_l),    τ(d) = min(d + ½, window − d − ½, overlap)
+    w_k(c) = τ(c − s_k) / Σ_l τ(c − s_l),    τ(d) = S(min(d + ½, window − d − ½, overlap)/overlap)
 
-so that Σ_k w_k = 1 at every cell of the span. At a cell all of whose windows are present the
-weights do not depend on the span. Tapers are multiples of ½: their sums are exact in any order.
+with S(u) = u³ (10 − 15 u + 6 u²), so that Σ_k w_k = 1 at every cell of the span. S leaves its ends
+with neither slope nor curvature: what a window says of its outermost cells, where it sees one side
+alone, hardly counts, and no edge of a window is drawn into the rain (a linear taper gives them an
+eighth of the weight, and days a gradient 14–24 % steeper there than elsewhere). At a cell all of
+whose windows are present the weights do not depend on the span: tapers are multiples of 2⁻²⁴, so
+their sums are exact in any order.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Weights = NDArray[np.float32]
+SUMMABLE = 2.0**24
+"""Tapers are multiples of its inverse."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +44,8 @@ class Span:
         blunt: Whether the first and the last window stand at the globe's edge: no taper outwards.
 
     >>> span = Span(start=8, size=20, offsets=(0, 8), window=12, overlap=4)
-    >>> span.weights()[:, [0, 7, 8, 11]].round(3).tolist()
-    [[1.0, 1.0, 0.875, 0.125], [0.125, 1.0, 1.0, 1.0]]
+    >>> span.weights()[:, [0, 7, 8, 11]].astype(float).round(3).tolist()
+    [[1.0, 1.0, 0.984, 0.016], [0.016, 1.0, 1.0, 1.0]]
     """
 
     start: int
@@ -92,14 +98,11 @@ class Span:
 
     def window_cells(self, k: int) -> Ints:
         """Latent cells of window ``k`` as indices into the span, shape ``(window,)``."""
-        cells = np.arange(self.offsets[k], self.offsets[k] + self.window)
-        return _wrapped(cells, self.size if self.wraps else None)
+        return self._window_cells(k, 1)
 
     def window_fine_cells(self, k: int) -> Ints:
         """Fine cells of window ``k`` as indices into the span's fine cells."""
-        first = self.offsets[k] * self.compression
-        cells = np.arange(first, first + self.window * self.compression)
-        return _wrapped(cells, self.fine_size if self.wraps else None)
+        return self._window_cells(k, self.compression)
 
     def local_fine(self, first: int, count: int) -> Ints:
         """Indices into the span's fine cells of ``count`` global fine cells from ``first`` on.
@@ -117,19 +120,28 @@ class Span:
             )
         return cells
 
-    def weights(self) -> Weights:
-        """Blending weights, shape ``(count, window)``: their sum at every cell is one."""
-        tapers = np.tile(_taper(self.window, self.overlap), (self.count, 1))
+    def weights(self, fine: int = 1) -> Weights:
+        """Blending weights: their sum at every cell is one.
+
+        Args:
+            fine: Cells of a latent cell at which they are wanted: 1 for latents, the compression
+                for rain.
+
+        Returns:
+            Shape ``(count, window · fine)``.
+        """
+        tapers = np.tile(_taper(self.window, self.overlap, fine), (self.count, 1))
         _flatten_outwards(tapers, self.blunt)
-        total = np.zeros(self.size)
-        for k, taper in enumerate(tapers):
-            total[self.window_cells(k)] += taper
-        shares = [taper / total[self.window_cells(k)] for k, taper in enumerate(tapers)]
+        cells = [self._window_cells(k, fine) for k in range(self.count)]
+        total = np.zeros(self.size * fine)
+        for where, taper in zip(cells, tapers, strict=True):
+            total[where] += taper
+        shares = [taper / total[where] for where, taper in zip(cells, tapers, strict=True)]
         return np.array(shares, dtype=np.float32)
 
-    def fine_weights(self) -> Weights:
-        """The same weights on fine cells, shape ``(count, window · compression)``."""
-        return np.repeat(self.weights(), self.compression, axis=1)
+    def _window_cells(self, k: int, fine: int) -> Ints:
+        cells = self.offsets[k] * fine + np.arange(self.window * fine)
+        return _wrapped(cells, self.size * fine if self.wraps else None)
 
 
 @dataclass(frozen=True)
@@ -171,11 +183,14 @@ class Extent:
         return product(range(self.time.count), range(self.lat.count), range(self.lon.count))
 
 
-def _taper(window: int, overlap: int) -> NDArray[np.float64]:
-    """min(d + ½, window − d − ½), no higher than the overlap; strictly positive."""
-    distance = np.arange(window) + 0.5
-    rising: NDArray[np.float64] = np.minimum(distance, distance[::-1])
-    return np.minimum(rising, max(overlap, 0.5))
+def _taper(window: int, overlap: int, fine: int) -> NDArray[np.float64]:
+    """``S`` of the distance to the window's nearer end over the overlap; strictly positive."""
+    distance = (np.arange(window * fine) + 0.5) / fine
+    nearer = np.minimum(distance, distance[::-1])
+    u = np.minimum(nearer / max(overlap, 0.5), 1.0)
+    smooth = u**3 * (10 - 15 * u + 6 * u**2)
+    taper: NDArray[np.float64] = np.maximum(np.round(smooth * SUMMABLE), 1.0) / SUMMABLE
+    return taper
 
 
 def _flatten_outwards(tapers: NDArray[np.float64], blunt: tuple[bool, bool]) -> None:

@@ -47,7 +47,7 @@ class Blend:
     def __init__(self, extent: Extent, batch: int, device: torch.device | str = "cpu") -> None:
         self.extent, self.batch = extent, batch
         self.device = torch.device(device)
-        self._weights = [torch.from_numpy(s.weights()).to(self.device) for s in extent.spans]
+        self._weights: dict[Resolution, list[Tensor]] = {}
         self._places = tuple(extent.windows())
         self._window = (extent.time.window, extent.lat.window, extent.lon.window)
 
@@ -127,9 +127,11 @@ class Blend:
 
     def _weight(self, places: tuple[Place, ...], at: Resolution) -> Tensor:
         """Weights of windows at a resolution, ``(batch, 1, T, H, W)``."""
+        if at not in self._weights:
+            axes = zip(self.extent.spans, at, strict=True)
+            self._weights[at] = [torch.from_numpy(s.weights(n)).to(self.device) for s, n in axes]
         t, i, j = (
-            torch.stack([w[p[axis]] for p in places]).repeat_interleave(at[axis], dim=1)
-            for axis, w in enumerate(self._weights)
+            torch.stack([w[p[axis]] for p in places]) for axis, w in enumerate(self._weights[at])
         )
         return (t[:, :, None, None] * i[:, None, :, None] * j[:, None, None, :])[:, None]
 

@@ -33,7 +33,7 @@ def recipe_of(prepared: Prepared, path: str) -> dict[str, Any]:
         "lattice": {
             "window": list(prior.window),
             "stride": list(prior.stride),
-            "taper": "linear",
+            "taper": "smootherstep",
         },
         "sampler": config.sampler.model_dump(),
         "observation": config.observation.model_dump(),

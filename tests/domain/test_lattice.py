@@ -37,11 +37,12 @@ def spans(draw):
     return axis, lattice, first, count, lattice.lon_span(first, count, halo)
 
 
-def total_weight(span):
-    total = np.zeros(span.size)
-    for k, weights in enumerate(span.weights()):
+def total_weight(span, fine=False):
+    total = np.zeros(span.fine_size if fine else span.size)
+    cells = span.window_fine_cells if fine else span.window_cells
+    for k, weights in enumerate(span.weights(span.compression if fine else 1)):
         assert (weights > 0).all()
-        np.add.at(total, span.window_cells(k), weights)
+        np.add.at(total, cells(k), weights)
     return total
 
 
@@ -50,7 +51,7 @@ def test_weights_sum_to_one_everywhere(case):
     span = case[-1]
     np.testing.assert_allclose(total_weight(span), 1, atol=1e-6)
     assert span.weights().shape == (span.count, span.window)
-    assert span.fine_weights().shape == (span.count, span.window * span.compression)
+    np.testing.assert_allclose(total_weight(span, fine=True), 1, atol=1e-6)
 
 
 @given(spans())
@@ -160,6 +161,16 @@ def test_a_halo_stops_at_the_pole_and_crosses_zero_east():
     assert extent.lon.start == 328
     assert extent.lon.cells()[:40].tolist() == [*range(328, 360), *range(8)]
     assert not extent.lon.wraps
+
+
+def test_a_window_s_outermost_cells_hardly_count():
+    """Smooth to the second derivative: where a window ends, what it says fades out."""
+    span = Lattice((4, 16, 16), (4, 12, 12), (1, 4, 4), (48, 48)).lon_span(48, 96)
+    fine = span.weights(4)[1]
+    assert fine[0] < 1e-3
+    assert np.abs(np.diff(fine, 2)).max() < 0.025
+    assert fine[16:48].min() == 1.0, "no neighbour reaches the middle"
+    np.testing.assert_allclose(fine[:16] + fine[:16][::-1], 1, atol=1e-6)
 
 
 def test_nothing_is_tapered_at_the_globes_edge():

@@ -43,7 +43,7 @@ def fine(windows, which):
 def dense(extent, function, field, at=LATENT):
     """The definition: every window by index, weighted with its span's weights."""
     spans, total = extent.spans, None
-    weights = [torch.from_numpy(s.weights()) for s in spans]
+    weights = [torch.from_numpy(s.weights(n)) for s, n in zip(spans, at, strict=True)]
     for number, place in enumerate(extent.windows()):
         t, i, j = (torch.from_numpy(s.window_cells(k)) for s, k in zip(spans, place, strict=True))
         out = function(field[:, t][:, :, i][..., j][None], slice(number, number + 1))[0]
@@ -52,7 +52,7 @@ def dense(extent, function, field, at=LATENT):
             r, first = at[axis], span.offsets[k] * at[axis]
             index = torch.arange(first, first + span.window * r) % (span.size * r)
             cells.append(index)
-            shares.append(weights[axis][k].repeat_interleave(r))
+            shares.append(weights[axis][k])
         share = torch.einsum("t,i,j->tij", *shares)
         if total is None:
             shape = [n * r for n, r in zip(extent.shape, at, strict=True)]
