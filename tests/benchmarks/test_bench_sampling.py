@@ -57,7 +57,8 @@ def test_a_case_has_so_many_windows_and_the_truth_of_its_cells(prior, case):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_guidance_changes_the_estimate_but_none(prior, case, kind):
+def test_every_guidance_changes_the_estimate_but_none(prior, kind):
+    case = make_case(prior, 1)
     x, t = noise_of(prior, case, 0, "cpu"), torch.tensor(0.0)
     with torch.no_grad():
         plain, found = (guided(prior, case, k, 8, "cpu")(x, t) for k in ("none", kind))
