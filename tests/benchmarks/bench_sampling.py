@@ -15,7 +15,7 @@ some of the tables, the size of the skill tables is ``--region-months × --reali
 ``--published-steps 256`` has the published sampler itself sampled that far (a small case).
 
 On one idle core everything takes about 25 minutes for the demonstration prior, half of them the
-steps (2¼ minutes a region-month and realization); ``--quick`` takes under two.
+steps (2¼ minutes a region-month and realization); ``--quick`` takes a few.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()) / "longwang")
     parser.add_argument("--only", nargs="+", choices=TABLES, default=TABLES)
-    parser.add_argument("--quick", action="store_true", help="everything, small: two minutes")
+    parser.add_argument("--quick", action="store_true", help="everything, small")
     default = Size()
     parser.add_argument("--region-months", type=int, default=default.region_months)
     parser.add_argument("--realizations", type=int, default=default.realizations)
@@ -172,7 +172,10 @@ def parsed(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--guided", type=int, default=default.guided, help="region-months of it")
     parser.add_argument("--published-steps", type=int, default=default.published_steps)
     parser.add_argument("--windows", type=int, default=default.windows, help="each way")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.realizations < 2:
+        parser.error("--realizations: the fair CRPS needs 2 or more")
+    return options
 
 
 def size_of(options: argparse.Namespace) -> Size:

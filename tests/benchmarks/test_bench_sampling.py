@@ -163,3 +163,9 @@ def test_the_whole_of_it(prior, tmp_path, monkeypatch, capsys):
     assert 100 * 2**20 < memory["peak"] <= memory["planned"]
     assert [row["steps"] for row in found["steps"]] == [8, 4, 4]
     assert "skill per second" in capsys.readouterr().out
+
+
+def test_a_single_realization_is_refused_before_any_work(capsys):
+    with pytest.raises(SystemExit):
+        bench_sampling.main(["--realizations", "1"])
+    assert "needs 2 or more" in capsys.readouterr().err
