@@ -25,7 +25,7 @@ SYNTHETIC = "synthetic"
 """The `SourceConfig.path` that means the package's own synthetic month."""
 
 
-def _listed(value: object) -> object:
+def listed(value: object) -> object:
     """YAML knows lists only; the strict models hold tuples."""
     return tuple(value) if isinstance(value, list) else value
 
@@ -33,22 +33,24 @@ def _listed(value: object) -> object:
 def _paired(value: object) -> object:
     """One number of cells means as many in latitude as in longitude."""
     is_number = isinstance(value, int) and not isinstance(value, bool)
-    return (value, value) if is_number else _listed(value)
+    return (value, value) if is_number else listed(value)
 
 
 Name: TypeAlias = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 MonthName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
-Interval: TypeAlias = Annotated[tuple[float, float], BeforeValidator(_listed)]
+Interval: TypeAlias = Annotated[tuple[float, float], BeforeValidator(listed)]
 Positive: TypeAlias = Annotated[int, Field(ge=1)]
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A frozen part of a configuration: an unknown key or another type is an error."""
+
     model_config = ConfigDict(
         frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
     )
 
 
-class SourceConfig(_Part):
+class SourceConfig(Part):
     """One (gcm, scenario, variant): who it is, and where its monthly rain is.
 
     `path` is a NetCDF file, a glob of several, a Zarr store, any fsspec URL of these, or
@@ -63,7 +65,7 @@ class SourceConfig(_Part):
     storage_options: dict[str, Any] = Field(default_factory=dict, repr=False)
 
 
-class RegionConfig(_Part):
+class RegionConfig(Part):
     """Fine cells with centres in [low, high) degrees; longitude may cross 0°E ([350, 10]).
 
     A region whose `lat` ends at 90 holds the pole's own row, too.
@@ -91,21 +93,21 @@ class RegionConfig(_Part):
         return value
 
 
-class SamplerConfig(_Part):
+class SamplerConfig(Part):
     """How many denoising steps, and which guidance holds the sample to its month."""
 
     steps: Positive = 8
     guidance: Literal["exact", "detached", "fast"] = "fast"
 
 
-class ObservationConfig(_Part):
+class ObservationConfig(Part):
     """The error of a monthly mean y: std = relative · y + floor, in mm/day."""
 
     relative: Annotated[float, Field(ge=0)] = 0.05
     floor: Annotated[float, Field(gt=0)] = 0.1
 
 
-class TilingConfig(_Part):
+class TilingConfig(Part):
     """Core and halo of a tile; the result does not depend on them.
 
     `halo_strides` null: what was measured on the prior. `shard_cells` is (lat, lon) or one number
@@ -117,7 +119,7 @@ class TilingConfig(_Part):
     shard_cells: Annotated[tuple[Positive, Positive] | None, BeforeValidator(_paired)] = None
 
 
-class EngineConfig(_Part):
+class EngineConfig(Part):
     """Who does the work; `threads` belong to one worker, `tile_timeout` is in seconds."""
 
     kind: Literal["ray", "serial"] = "ray"
@@ -127,19 +129,19 @@ class EngineConfig(_Part):
     tile_timeout: Annotated[float, Field(gt=0)] | None = None
 
 
-class OutputConfig(_Part):
+class OutputConfig(Part):
     """Where the ensemble goes, and to how many of float32's 23 mantissa bits it is rounded."""
 
     path: Annotated[str, StringConstraints(min_length=1)]
     mantissa_bits: Annotated[int, Field(ge=1, le=23)] = 9
 
 
-class RunConfig(_Part):
+class RunConfig(Part):
     """One run: which prior, which months of which models, where, how, and to which store."""
 
     prior: Annotated[str, StringConstraints(min_length=1)] = "demo"
-    sources: Annotated[tuple[SourceConfig, ...], BeforeValidator(_listed), Field(min_length=1)]
-    period: Annotated[tuple[MonthName, MonthName] | None, BeforeValidator(_listed)] = None
+    sources: Annotated[tuple[SourceConfig, ...], BeforeValidator(listed), Field(min_length=1)]
+    period: Annotated[tuple[MonthName, MonthName] | None, BeforeValidator(listed)] = None
     region: RegionConfig | None = None
     realizations: Positive = 1
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0

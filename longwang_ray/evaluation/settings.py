@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     field_validator,
@@ -21,6 +19,7 @@ from pydantic import (
 
 from longwang_ray.config import EngineConfig, ObservationConfig, RegionConfig, SamplerConfig
 from longwang_ray.config import load_model as _load_model
+from longwang_ray.config.parts import MonthName, Part, Positive, listed
 
 Method: TypeAlias = Literal[
     "conditional", "unconditional", "prior", "reconstruction", "trilinear", "analogue"
@@ -31,29 +30,13 @@ GUIDED = ("conditional", "unconditional")
 SAMPLED = (*GUIDED, "prior")
 """Methods that draw realizations from the prior."""
 
-
-def _listed(value: object) -> object:
-    """YAML knows lists only; the strict models hold tuples."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-Positive: TypeAlias = Annotated[int, Field(ge=1)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**63)]
 Text: TypeAlias = Annotated[str, StringConstraints(min_length=1)]
-MonthName: TypeAlias = Annotated[str, StringConstraints(pattern=r"^\d{4}-(0[1-9]|1[0-2])$")]
-Months: TypeAlias = Annotated[tuple[MonthName, ...], BeforeValidator(_listed)]
-Seeds: TypeAlias = Annotated[tuple[Seed, ...], BeforeValidator(_listed)]
+Months: TypeAlias = Annotated[tuple[MonthName, ...], BeforeValidator(listed)]
+Seeds: TypeAlias = Annotated[tuple[Seed, ...], BeforeValidator(listed)]
 
 
-class _Part(BaseModel):
-    """A frozen part: an unknown key or another type is an error."""
-
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True
-    )
-
-
-class _Months(_Part):
+class _Months(Part):
     months: Annotated[Months, Field(min_length=1)]
 
     @field_validator("months")
@@ -93,7 +76,7 @@ class DailyTruth(_Months):
 Truth: TypeAlias = Annotated[SyntheticTruth | DailyTruth, Field(discriminator="kind")]
 
 
-class ArchiveSettings(_Part):
+class ArchiveSettings(Part):
     """Other months, for the analogues: of other seeds, or of the same dataset.
 
     Synthetic: the truth's months of each of `seeds`. Daily: `months` of the data, by default as
@@ -104,7 +87,7 @@ class ArchiveSettings(_Part):
     months: Months = ()
 
 
-class GcmSettings(_Part):
+class GcmSettings(Part):
     """The grid that the truth is observed on: rows and columns, or the size of its cells.
 
     `lat` rows from pole to pole, both included, and `lon` columns from 0°E, as CMCC-CM2 has them;
@@ -126,7 +109,7 @@ class GcmSettings(_Part):
         return self
 
 
-class CutSettings(_Part):
+class CutSettings(Part):
     """Core and halo of what is sampled at once; the result does not depend on them.
 
     `degrees`: side of a core, null: the whole region; `halo_months` null: as many as cover
@@ -139,7 +122,7 @@ class CutSettings(_Part):
     degrees: Annotated[float, Field(gt=0)] | None = None
 
 
-class EvaluateConfig(_Part):
+class EvaluateConfig(Part):
     """All of an evaluation.
 
     `region` is cut into squares of `scored` degrees; one of them in one month is a region-month.
@@ -153,7 +136,7 @@ class EvaluateConfig(_Part):
     region: RegionConfig
     scored: Annotated[float, Field(gt=0)] = 16.0
     realizations: Annotated[int, Field(ge=2)] = 8
-    methods: Annotated[tuple[Method, ...], BeforeValidator(_listed), Field(min_length=1)] = (
+    methods: Annotated[tuple[Method, ...], BeforeValidator(listed), Field(min_length=1)] = (
         "conditional",
         "unconditional",
         "trilinear",
