@@ -1,18 +1,19 @@
 """Pull a denoiser towards an observation: denoiser in, denoiser out.
 
-With ``s = σ/α``, a unit-variance latent has the variance ``c = s²/(1 + s²)`` given its noisy one:
+With ``C`` the covariance of an estimate's errors (`posterior.covariance`) and ``s = σ/α``:
 
 * ``HeadGuidance`` (``fast``) moves the estimate by linearised posterior means through the coarse
   head ``h``, a few times a step,
 
-      x̂ ← x̂ + c Jᵀ Aᵀ (R + c D)⁻¹ (y − A h(x̂)),    R = σ_y²,    D_j ≈ Σ_l (A J Jᵀ Aᵀ)_jl
+      x̂ ← x̂ + C Jᵀ Aᵀ (R + D)⁻¹ (y − A h(x̂)),    R = σ_y²,    D_j ≈ Σ_l (A J C Jᵀ Aᵀ)_jl
 
   The row sums ``D`` bound the matrix, so that observations finer than a latent cell do not
   overshoot together; for coarser ones they are its diagonal. The denoiser and decoder are not
   touched: a pass costs a few per cent of a decoder's. Rain is close to exponential in the latent:
   linearised at a dry estimate, a wet month would ask for a leap. So both sides are compared on a
   logarithmic scale, ``g(y) − g(A h)`` with ``g = log(· + floor)``, where the head is close to
-  linear; ``R`` and ``J`` are those of the compared values.
+  linear; ``R`` and ``J`` are those of the compared values. And while noise is high, ``h`` reads
+  the rain that an estimate stands for, not its own (`prior.estimates`).
 
 * ``ScoreGuidance`` is the published Gaussian score (SDA, Rozet & Louppe 2023) through the decoder
   ``d``, with or without the denoiser (``exact``, ``detached``),
@@ -33,12 +34,16 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from longwang_ray.posterior.covariance import Covariance, Spread, white_variance
 from longwang_ray.posterior.observation import MonthlyMean, Observation
 from longwang_ray.posterior.reading import Reader
 from longwang_ray.posterior.sampler import Denoise
 from longwang_ray.prior.schedule import Schedule
 
 Guidance = Literal["fast", "detached", "exact", "none"]
+ReaderAt = Callable[[Tensor], Reader]
+"""How estimates of a time ``()`` are read."""
+
 PullBack = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(x, t, g) → Jᵀ g`` of a denoiser at ``x`` and time ``t``."""
 
@@ -93,8 +98,8 @@ class HeadGuidance:
 
     Attributes:
         denoise: The denoiser to guide.
-        schedule: Its schedule.
-        read: The coarse head on the field.
+        covariance: Of its errors, by time.
+        read: The coarse head on the field, by time.
         operator: ``A`` on the head's cells.
         observation: ``y`` and its error.
         scale: On which estimate and observation are compared.
@@ -102,8 +107,8 @@ class HeadGuidance:
     """
 
     denoise: Denoise
-    schedule: Schedule
-    read: Reader
+    covariance: Covariance
+    read: ReaderAt
     operator: MonthlyMean
     observation: Observation
     scale: Scale = field(default_factory=Linear)
@@ -112,25 +117,25 @@ class HeadGuidance:
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """The guided estimate of the clean latent."""
         estimate = self.denoise(x, t)
-        ratio = (self.schedule.sigma(t) / self.schedule.alpha(t)).square()
-        variance = ratio / (1.0 + ratio)
+        errors, read = self.covariance(t), self.read(t)
         observed, scale = self.observation, self.scale
         aim, error = scale(observed.mean), observed.std * scale.slope(observed.mean)
         spread: Tensor | None = None
         for _ in range(self.passes):
-            seen = self.operator(self.read(estimate))
+            seen = self.operator(read(estimate))
             slope = scale.slope(seen)
             if spread is None:
-                spread = error.square() + variance * slope.square() * self._row_sums(estimate)
+                varies = self._row_sums(read, errors, estimate)
+                spread = error.square() + slope.square() * varies
             missing = torch.where(observed.counts, aim - scale(seen), 0.0)
             pull = self.operator.transpose(slope * missing / spread)
-            estimate = estimate + variance * self.read.pull_back(estimate, pull)
+            estimate = estimate + errors(read.pull_back(estimate, pull))
         return estimate
 
-    def _row_sums(self, estimate: Tensor) -> Tensor:
-        """``D`` with the head taken as local: ``A' (A'ᵀ1 · |S|²)/Q²``, ``S = Jᵀ1``."""
-        slope, shares, latent = _local(self.read, self.operator, self.observation, estimate)
-        return latent(shares * slope.square().sum(0))
+    def _row_sums(self, read: Reader, errors: Spread, estimate: Tensor) -> Tensor:
+        """``D`` with the head taken as local: ``A' (S · C (S A'ᵀ1))``, ``S = Jᵀ1`` a cell."""
+        slope, shares, latent = _local(read, self.operator, self.observation, estimate)
+        return latent((slope * errors(shares * slope)).sum(0))
 
 
 def _local(
@@ -203,9 +208,8 @@ class BoundedScoreGuidance(ScoreGuidance):
 
     def _spread(self, x: Tensor, t: Tensor, estimate: Tensor) -> Tensor:
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        ratio = (sigma / alpha).square()
         slope, shares, latent = _local(self.read, self.operator, self.observation, estimate)
-        seen = ratio / (1.0 + ratio) * latent(shares * slope.square().sum(0))
+        seen = white_variance(self.schedule, t) * latent(shares * slope.square().sum(0))
         if self.denoise_pull_back is not None:
             moved = sigma.square() / alpha * self.denoise_pull_back(x, t, shares * slope)
             seen = torch.maximum(seen, latent((moved * slope).sum(0)))

@@ -3,19 +3,20 @@
 ``WindowReader`` decodes all windows and blends them in mm/day. ``HeadReader`` applies the coarse
 head to the field itself: its receptive field is two latent cells and it is the same everywhere, so
 it is a function of the global field as windows are, and each cell is read once instead of once a
-window.
+window. While noise is high, it reads what an estimate stands for (`prior.estimates`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from longwang_ray.posterior.blending import Blend, Resolution, WindowFn
+from longwang_ray.prior.estimates import Curve, EstimateTables
 from longwang_ray.prior.head import QUARTERS, REACH, CoarseHead
 
 CELLS_AT_ONCE = 40_000
@@ -66,10 +67,18 @@ class HeadReader:
     Attributes:
         head: The head.
         closed: Whether the field goes round the circle.
+        tables: What estimates stand for at each time; ``None`` takes them as they are.
+        curve: What is read stands for; ``None`` reads a clean latent.
     """
 
     head: CoarseHead
     closed: bool
+    tables: EstimateTables | None = None
+    curve: Curve | None = None
+
+    def at_time(self, t: Tensor) -> HeadReader:
+        """Reads estimates of the time ``t`` as the rain that they stand for."""
+        return self if self.tables is None else replace(self, curve=self.tables.curve(t))
 
     @property
     def at(self) -> Resolution:
@@ -101,6 +110,10 @@ class HeadReader:
             yield _Part(slice(first, stop), seen, self.at.time)
 
     def _read(self, seen: Tensor, part: _Part) -> Tensor:
+        rain = self._as_it_is(seen, part)
+        return rain if self.curve is None else self.curve(rain)
+
+    def _as_it_is(self, seen: Tensor, part: _Part) -> Tensor:
         if not self.closed:
             return self.head(seen[None])[0, part.kept]
         around = torch.cat([seen[..., -REACH:], seen, seen[..., :REACH]], dim=-1)

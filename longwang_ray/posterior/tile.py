@@ -18,6 +18,7 @@ from longwang_ray.domain.lattice import Extent
 from longwang_ray.domain.noise import NoiseKey, noise_field
 from longwang_ray.domain.plan import Tile
 from longwang_ray.posterior.blending import Blend, BlendedDenoiser, Resolution
+from longwang_ray.posterior.covariance import Measured, White
 from longwang_ray.posterior.decoding import MonthLedger, decode_months
 from longwang_ray.posterior.guidance import (
     BoundedScoreGuidance,
@@ -38,7 +39,7 @@ from longwang_ray.prior.bundle import Prior
 from longwang_ray.prior.context import window_context
 from longwang_ray.prior.head import QUARTERS
 
-ALGORITHM_VERSION = 2
+ALGORITHM_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -136,10 +137,12 @@ def guide(
                 f"sampler.guidance: fast needs a coarse head, prior {prior.name} has none; "
                 "choose detached"
             )
-        head = HeadReader(prior.head, closed=tile.extent.lon.wraps)
+        closed, tables = tile.extent.lon.wraps, prior.estimates
+        head = HeadReader(prior.head, closed, tables)
+        errors = White(schedule) if tables is None else Measured(schedule, tables, closed)
         rows, columns = prior.compression[1] // QUARTERS, prior.compression[2] // QUARTERS
         quarters = operator.coarsen(1, rows, columns)
-        return HeadGuidance(denoise, schedule, head, quarters, observation, Logarithmic())
+        return HeadGuidance(denoise, errors, head.at_time, quarters, observation, Logarithmic())
     at = Resolution(*prior.compression)
     few = Blend(tile.extent, sampling.decode_batch, blend.device)
     decoder = WindowReader(few, lambda w, _: prior.decode(w, clamp=False)[:, None], at)

@@ -1,9 +1,10 @@
 """A prior on disk: one self-describing folder.
 
     prior.json            architecture, window, lattice, transform, grid, statistics, metrics
-    weights.safetensors   ``autoencoder.*``, ``denoiser.*``, ``head.*``; computed with in float32
+    weights.safetensors   ``autoencoder.*``, ``denoiser.*``, ``head.*``, ``estimates.*``
 
-Weights are stored as float16, or as float32 where a published prior must compute what it did.
+What was learned is stored as float16, or as float32 where a published prior must compute what it
+did; it is computed with in float32.
 
 The digest is taken over what computes (the weights and the functional part of ``prior.json``), so
 that a better model card leaves published ensembles alone.
@@ -29,6 +30,7 @@ from longwang_ray.domain.grid import RectilinearGrid, era5_grid
 from longwang_ray.domain.lattice import Lattice
 from longwang_ray.prior.autoencoder import Autoencoder, AutoencoderConfig
 from longwang_ray.prior.denoiser import Denoiser, DenoiserConfig
+from longwang_ray.prior.estimates import EstimatesConfig, EstimateTables
 from longwang_ray.prior.head import CoarseHead, HeadConfig
 from longwang_ray.prior.schedule import CosineSquared, Power, Schedule
 from longwang_ray.prior.transform import LogTransform
@@ -39,7 +41,7 @@ DESCRIPTION, WEIGHTS = "prior.json", "weights.safetensors"
 EMBEDDED = Path(__file__).parent / "weights"
 FUNCTIONAL = (
     "format", "grid", "lattice", "transform", "dry_threshold", "latent",
-    "autoencoder", "denoiser", "schedule", "head",
+    "autoencoder", "denoiser", "schedule", "head", "estimates",
 )  # fmt: skip
 SCHEDULES: dict[str, type[CosineSquared | Power]] = {
     "cosine_squared": CosineSquared,
@@ -66,6 +68,7 @@ class Prior:
         stride: Days, rows and columns between windows.
         grid_step: Spacing of the fine grid, degrees.
         dry_threshold: Rain below it is drizzle that the decoder made up, mm/day.
+        estimates: What its estimates are worth while noise is high; ``None`` if not known.
         card: What it is, where it comes from and how good it is.
         weights_dtype: Type in which the learned weights are stored; opening a bundle takes its.
     """
@@ -80,6 +83,7 @@ class Prior:
     stride: tuple[int, int, int]
     grid_step: float = 0.25
     dry_threshold: float = 0.1
+    estimates: EstimateTables | None = None
     card: Mapping[str, Any] = field(default_factory=dict)
     weights_dtype: torch.dtype = torch.float16
 
@@ -131,8 +135,12 @@ class Prior:
     @property
     def modules(self) -> dict[str, nn.Module]:
         """The networks by their names in the weights file."""
-        parts = {"autoencoder": self.autoencoder, "denoiser": self.denoiser.network}
-        return parts if self.head is None else {**parts, "head": self.head}
+        parts: dict[str, nn.Module] = {
+            "autoencoder": self.autoencoder,
+            "denoiser": self.denoiser.network,
+        }
+        more = {"head": self.head, "estimates": self.estimates}
+        return parts | {name: part for name, part in more.items() if part is not None}
 
     @property
     def parameters(self) -> int:
@@ -143,7 +151,8 @@ class Prior:
     def digest(self) -> str:
         """sha256 of what computes."""
         weights = save(self._stored())
-        text = json.dumps({k: self.description()[k] for k in FUNCTIONAL}, sort_keys=True)
+        functional = {k: v for k, v in self.description().items() if k in FUNCTIONAL}
+        text = json.dumps(functional, sort_keys=True)
         return hashlib.sha256(text.encode() + hashlib.sha256(weights).digest()).hexdigest()
 
     def state(self) -> dict[str, Tensor]:
@@ -192,6 +201,7 @@ class Prior:
 
     def description(self) -> dict[str, Any]:
         """The content of ``prior.json``."""
+        tables = self.estimates
         return {
             **self.card,
             "format": FORMAT,
@@ -204,6 +214,7 @@ class Prior:
             "denoiser": asdict(self.denoiser.config),
             "schedule": asdict(self.denoiser.schedule),  # type: ignore[call-overload]
             "head": None if self.head is None else asdict(self.head.config),
+            **({} if tables is None else {"estimates": asdict(tables.config)}),
         }
 
     def save(self, folder: str | Path) -> None:
@@ -293,6 +304,7 @@ def _build(d: Mapping[str, Any]) -> Prior:
         stride=tuple(d["lattice"]["stride"]),
         grid_step=d["grid"]["step"],
         dry_threshold=d["dry_threshold"],
+        estimates=EstimateTables(EstimatesConfig(**d["estimates"])) if "estimates" in d else None,
         card={k: v for k, v in d.items() if k not in FUNCTIONAL},
     )
 

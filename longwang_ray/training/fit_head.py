@@ -25,6 +25,7 @@ from longwang_ray.training.checkpoints import Checkpoints
 from longwang_ray.training.data import TrainingData, open_training_data
 from longwang_ray.training.distil import Lessons, distil_head
 from longwang_ray.training.errors import TrainingError, TrainingStopped
+from longwang_ray.training.estimates import Estimator, measure_estimates
 from longwang_ray.training.head_errors import head_errors
 from longwang_ray.training.head_settings import HeadTraining
 from longwang_ray.training.latent_space import LatentSpace
@@ -143,7 +144,10 @@ class _Training:
             title=f"{prior.name}: head",
         )
         head = head.eval().requires_grad_(False)
-        taught = replace(prior, head=head.to(device))
+        channel.tell("head: what estimates are worth")
+        estimator = Estimator(prior.denoiser, head.to(device), space, prior.window, prior.stride)
+        tables = measure_estimates(estimator, train, config.seed, self.part.estimates)
+        taught = replace(prior, head=head, estimates=tables)
         errors = head_errors(taught, self.data.held_out, config.seed)
         for step, one in errors["cells"].items():
             channel.tell(

@@ -1,4 +1,5 @@
-"""From days of rain to a prior: autoencoder, statistics, denoiser, coarse head, bundle.
+"""From days of rain to a prior: autoencoder, statistics, denoiser, coarse head, what its
+estimates are worth, bundle.
 
 Each stage keeps its checkpoint in the run's folder and goes on from it, so ``longwang train`` can
 be killed and started again at any time. A bundle is written once: the same prior again is done,
@@ -15,6 +16,7 @@ import torch
 
 from longwang_ray.prior.bundle import Prior
 from longwang_ray.prior.denoiser import Denoiser
+from longwang_ray.prior.estimates import EstimateTables
 from longwang_ray.prior.head import CoarseHead
 from longwang_ray.prior.transform import LogTransform
 from longwang_ray.training.channel import Channel, signals_collected
@@ -93,7 +95,8 @@ def _train(
     denoiser = stages.denoiser(space)
     head = stages.head(space)
     if worker.leads:
-        save_bundle(assemble(config, space, denoiser, head), config.bundle)
+        tables = stages.estimates(space, denoiser, head)
+        save_bundle(assemble(config, space, denoiser, head, tables), config.bundle)
     worker.wait()
     return config.bundle
 
@@ -114,7 +117,11 @@ def _one_stage(stages: Stages, transform: LogTransform, only: Stage) -> str:
 
 
 def assemble(
-    config: TrainConfig, space: LatentSpace, denoiser: Denoiser, head: CoarseHead
+    config: TrainConfig,
+    space: LatentSpace,
+    denoiser: Denoiser,
+    head: CoarseHead,
+    tables: EstimateTables,
 ) -> Prior:
     """Put the fitted parts together, with a card that says how they came about."""
     prior = Prior(
@@ -127,6 +134,7 @@ def assemble(
         window=config.lattice.window,
         stride=config.lattice.stride,
         dry_threshold=config.dry_threshold,
+        estimates=tables,
         card=training_card(config),
     )
     return prior.to("cpu")

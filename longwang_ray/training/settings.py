@@ -216,12 +216,14 @@ class HeadSettings(Strict):
 
     Guidance moves latents away from those of real rain, and the head must read them there as the
     decoder does: so it is taught with white ``noise`` and with a ``shift`` of whole channels, both
-    in the latents' standard deviations.
+    in the latents' standard deviations. Once it is taught, so many windows
+    tell what estimates are worth (``estimates``).
     """
 
     channels: Positive = 48
     noise: Weight = 0.4
     shift: Weight = 1.0
+    estimates: Positive = 256
     optimisation: OptimisationSettings
 
 

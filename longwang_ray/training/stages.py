@@ -2,6 +2,7 @@
 
 autoencoder  →  statistics of its latents  →  denoiser of standardised latents
                                            →  coarse head, taught by the decoder
+                                           →  what its estimates are worth, as the head reads them
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 
 from longwang_ray.prior.autoencoder import Autoencoder
 from longwang_ray.prior.denoiser import Denoiser
+from longwang_ray.prior.estimates import EstimateTables
 from longwang_ray.prior.head import CoarseHead
 from longwang_ray.prior.transform import LogTransform
 from longwang_ray.training.channel import Channel
@@ -25,6 +27,7 @@ from longwang_ray.training.checkpoints import Checkpoints
 from longwang_ray.training.data import TrainingData
 from longwang_ray.training.distil import Lessons, distil_head
 from longwang_ray.training.errors import TrainingError
+from longwang_ray.training.estimates import Estimator, measure_estimates
 from longwang_ray.training.held_out import HeldOut, Picture, prior_samples, reconstructions
 from longwang_ray.training.latent_space import LatentSpace
 from longwang_ray.training.latents import Supply, encoder_digest, supply_of
@@ -174,6 +177,17 @@ class Stages:
             loaders=config.engine.loaders,
             title=config.name,
         )
+
+    def estimates(
+        self, space: LatentSpace, denoiser: Denoiser, head: CoarseHead
+    ) -> EstimateTables:
+        """Measure what estimates are worth; it takes minutes, so nothing is kept."""
+        self.channel.tell("what estimates are worth")
+        lattice, (train, _) = self.config.lattice, self._supplies(space)
+        estimator = Estimator(
+            denoiser.eval(), head.eval(), self._reading(space), lattice.window, lattice.stride
+        )
+        return measure_estimates(estimator, train, self.config.seed, self.config.head.estimates)
 
     def require_done(self, stages: tuple[Stage, ...]) -> None:
         """Refuse to go on unless these stages have been finished.

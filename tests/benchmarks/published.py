@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from longwang_ray.domain.lattice import Extent, Span
 from longwang_ray.posterior.blending import Blend, BlendedDenoiser, Resolution
+from longwang_ray.posterior.covariance import White
 from longwang_ray.posterior.guidance import (
     FAST_PASSES,
     HeadGuidance,
@@ -183,9 +184,11 @@ def guided(prior: Prior, guidance: str, device: str) -> tuple[Denoise, Tensor]:
     if guidance == "none":
         return denoise, noise
     if guidance == "fast":
-        reader = HeadReader(prior.head, closed=False)
+        reader = HeadReader(prior.head, closed=False, tables=prior.estimates)
         quarters = operator.coarsen(1, 2, 2)
-        return HeadGuidance(denoise, schedule, reader, quarters, observed, Logarithmic()), noise
+        return HeadGuidance(
+            denoise, White(schedule), reader.at_time, quarters, observed, Logarithmic()
+        ), noise
     decode = WindowReader(
         blend, lambda w, _: prior.decode(w, clamp=False)[:, None], Resolution(4, 4, 4)
     )

@@ -28,6 +28,7 @@ from longwang_ray.domain.plan import Tile
 from longwang_ray.evaluation.views import REGIONS, SEASONS, SEEDS, Region
 from longwang_ray.posterior.blending import Blend, BlendedDenoiser, Resolution
 from longwang_ray.posterior.closure import close_month, interpolation
+from longwang_ray.posterior.covariance import White
 from longwang_ray.posterior.guidance import HeadGuidance, Logarithmic
 from longwang_ray.posterior.observation import ErrorModel, MonthlyRain, Observation, operator_on
 from longwang_ray.posterior.sampler import Denoise
@@ -187,7 +188,13 @@ def guided(
         return score
     fast = guide(denoise, prior, tile, monthly, replace(SAMPLING, guidance=FAST))
     late = HeadGuidance(
-        fast, score.schedule, score.read, score.operator, score.observation, Logarithmic(), 1
+        fast,
+        White(score.schedule),
+        lambda t: score.read,
+        score.operator,
+        score.observation,
+        Logarithmic(),
+        1,
     )
     return LastSteps(fast, late, (LAST + 0.5) / steps)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from longwang_ray.posterior.blending import Resolution
+from longwang_ray.posterior.covariance import White
 from longwang_ray.posterior.guidance import HeadGuidance, Linear, Logarithmic, ScoreGuidance
 from longwang_ray.posterior.observation import MonthlyMean, Observation
 from longwang_ray.posterior.sampler import sample
@@ -58,6 +59,11 @@ def observe(operator, y, std):
     return Observation(y * full, std * full, full.bool())
 
 
+def fixed(reader):
+    """A reader that reads estimates of all times alike."""
+    return lambda t: reader
+
+
 def dense(operator, reader, shape):
     """``A J`` as a matrix: observations × latent cells."""
     days, rows, columns = shape
@@ -75,7 +81,12 @@ def test_guided_estimate_is_the_posterior_mean(t, quarters):
     y, std, time = 0.8, 0.3, torch.tensor(t)
     x = torch.randn(1, *shape, generator=generator)
     guided = HeadGuidance(
-        unit_normal_denoiser, SCHEDULE, reader, operator, observe(operator, y, std), passes=1
+        unit_normal_denoiser,
+        White(SCHEDULE),
+        fixed(reader),
+        operator,
+        observe(operator, y, std),
+        passes=1,
     )
     alpha, sigma = SCHEDULE.alpha(time), SCHEDULE.sigma(time)
     matrix = dense(operator, reader, shape).double()
@@ -96,10 +107,16 @@ def test_row_sums_are_those_of_the_matrix():
     observation = observe(operator, 1.0, 0.5)
     observation.counts[0, 1, 1] = False
     reader = LinearReader(slope)
-    guided = HeadGuidance(unit_normal_denoiser, SCHEDULE, reader, operator, observation)
+    guided = HeadGuidance(
+        unit_normal_denoiser, White(SCHEDULE), fixed(reader), operator, observation
+    )
     matrix = dense(operator, reader, shape)
     exact = (matrix @ matrix.T) @ observation.counts.flatten().float()
-    assert torch.allclose(guided._row_sums(torch.zeros(1, *shape)).flatten(), exact, rtol=1e-4)
+    assert torch.allclose(
+        guided._row_sums(reader, lambda field: field, torch.zeros(1, *shape)).flatten(),
+        exact,
+        rtol=1e-4,
+    )
 
 
 def test_several_passes_stiffen_a_linear_observation():
@@ -110,7 +127,12 @@ def test_several_passes_stiffen_a_linear_observation():
     left = []
     for passes in (1, 2, 3):
         guided = HeadGuidance(
-            unit_normal_denoiser, SCHEDULE, reader, operator, observation, passes=passes
+            unit_normal_denoiser,
+            White(SCHEDULE),
+            fixed(reader),
+            operator,
+            observation,
+            passes=passes,
         )
         left.append((1.0 - operator(reader(guided(x, t)))).mean().item())
     assert left[1] == pytest.approx(left[0] ** 2, rel=1e-3)
@@ -139,7 +161,13 @@ def test_a_wet_month_on_a_dry_estimate():
     left = {}
     for scale in (Linear(), Logarithmic(1e-3)):
         guided = HeadGuidance(
-            unit_normal_denoiser, SCHEDULE, reader, operator, observation, scale, passes=1
+            unit_normal_denoiser,
+            White(SCHEDULE),
+            fixed(reader),
+            operator,
+            observation,
+            scale,
+            passes=1,
         )
         left[type(scale)] = operator(reader(guided(torch.zeros(SHAPE), t))).mean().item()
     assert left[Logarithmic] == pytest.approx(2.0, rel=0.05)
@@ -152,7 +180,7 @@ def test_no_observation_changes_nothing():
     observation.counts[:] = False
     x, t = torch.randn(SHAPE), torch.tensor(0.5)
     for guided in (
-        HeadGuidance(unit_normal_denoiser, SCHEDULE, reader, operator, observation),
+        HeadGuidance(unit_normal_denoiser, White(SCHEDULE), fixed(reader), operator, observation),
         ScoreGuidance(unit_normal_denoiser, SCHEDULE, reader, operator, observation),
     ):
         assert torch.equal(guided(x, t), unit_normal_denoiser(x, t))
@@ -163,7 +191,12 @@ def test_guided_samples_have_the_posterior_s_mean_and_covariance():
     reader, operator = LinearReader(torch.full(SHAPE[1:], SLOPE)), block_mean()
     y, std = 0.9, 0.4
     guided = HeadGuidance(
-        unit_normal_denoiser, SCHEDULE, reader, operator, observe(operator, y, std), passes=1
+        unit_normal_denoiser,
+        White(SCHEDULE),
+        fixed(reader),
+        operator,
+        observe(operator, y, std),
+        passes=1,
     )
     noise = torch.randn(SHAPE, generator=torch.Generator().manual_seed(5))
     x = sample(guided, noise, SCHEDULE, steps=80, order=2)

@@ -38,6 +38,7 @@ import torch
 from longwang_ray.domain.calendar import month_record
 from longwang_ray.domain.grid import RectilinearGrid
 from longwang_ray.posterior.blending import Blend, BlendedDenoiser, Resolution
+from longwang_ray.posterior.covariance import White
 from longwang_ray.posterior.guidance import HeadGuidance, ScoreGuidance
 from longwang_ray.posterior.observation import MonthlyRain, Observation, operator_on
 from longwang_ray.posterior.reading import HeadReader, Reader, WindowReader
@@ -113,7 +114,9 @@ class World:
                 1, *(n // QUARTERS for n in self.prior.compression[1:])
             )
             reader = Traced(HeadReader(self.prior.head, closed=False))
-            return HeadGuidance(denoise, schedule, reader, quarters, observed, passes=passes)
+            return HeadGuidance(
+                denoise, White(schedule), lambda t: reader, quarters, observed, passes=passes
+            )
         at = Resolution(*self.prior.compression)
         reader = Traced(WindowReader(blend, lambda w, _: self.prior.decode(w)[:, None], at))
 

@@ -39,6 +39,7 @@ denoiser:
   optimisation: {steps: 4, batch: 2, warmup: 2, checkpoint_every: 2}
 head:
   channels: 4
+  estimates: 4
   optimisation: {steps: 4, batch: 2, warmup: 2, checkpoint_every: 2}
 """
 
