@@ -104,7 +104,7 @@ class ObservationConfig(Part):
     """The error of a monthly mean y: std = relative · y + floor, in mm/day."""
 
     relative: Annotated[float, Field(ge=0)] = 0.05
-    floor: Annotated[float, Field(gt=0)] = 0.1
+    floor: Annotated[float, Field(gt=0)] = 0.02
 
 
 class TilingConfig(Part):

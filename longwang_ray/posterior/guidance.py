@@ -2,18 +2,21 @@
 
 With ``C`` the covariance of an estimate's errors (`posterior.covariance`) and ``s = σ/α``:
 
-* ``HeadGuidance`` (``fast``) moves the estimate by linearised posterior means through the coarse
-  head ``h``, a few times a step,
+* ``HeadGuidance`` (``fast``) moves the estimate to the most likely one given the month, through
+  the coarse head ``h``. That is where ``R w = y − A h(x̂ + C Jᵀ Aᵀ w)``, and a few steps of Newton
+  find the weights ``w`` of the observations:
 
-      x̂ ← x̂ + C Jᵀ Aᵀ (R + D)⁻¹ (y − A h(x̂)),    R = σ_y²,    D_j ≈ Σ_l (A J C Jᵀ Aᵀ)_jl
+      Δw = (R + D)⁻¹ (y − A h(x̂) − R w),    R = σ_y²,    D_j ≈ Σ_l (A J C Jᵀ Aᵀ)_jl
+      w ← w + Δw,    x̂ ← x̂ + C Jᵀ Aᵀ Δw
 
-  The row sums ``D`` bound the matrix, so that observations finer than a latent cell do not
-  overshoot together; for coarser ones they are its diagonal. The denoiser and decoder are not
-  touched: a pass costs a few per cent of a decoder's. Rain is close to exponential in the latent:
-  linearised at a dry estimate, a wet month would ask for a leap. So both sides are compared on a
-  logarithmic scale, ``g(y) − g(A h)`` with ``g = log(· + floor)``, where the head is close to
-  linear; ``R`` and ``J`` are those of the compared values. And while noise is high, ``h`` reads
-  the rain that an estimate stands for, not its own (`prior.estimates`).
+  One pass is the posterior mean of a linear head, and more change nothing then. The row sums
+  ``D`` bound the matrix, so that observations finer than a latent cell do not overshoot together;
+  for coarser ones they are its diagonal. The denoiser and decoder are not touched: a pass costs a
+  few per cent of a decoder's. Rain is close to exponential in the latent: linearised at a dry
+  estimate, a wet month would ask for a leap. So both sides are compared on a logarithmic scale,
+  ``g(y) − g(A h)`` with ``g = log(· + floor)``, where the head is close to linear; ``R`` and ``J``
+  are those of the compared values. And while noise is high, ``h`` reads the rain that an estimate
+  stands for, not its own (`prior.estimates`).
 
 * ``ScoreGuidance`` is the published Gaussian score (SDA, Rozet & Louppe 2023) through the decoder
   ``d``, with or without the denoiser (``exact``, ``detached``),
@@ -47,7 +50,10 @@ ReaderAt = Callable[[Tensor], Reader]
 PullBack = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(x, t, g) → Jᵀ g`` of a denoiser at ``x`` and time ``t``."""
 
-FAST_PASSES = 3
+FAST_PASSES = 2
+LARGEST_MOVE = 1.0
+"""Of a latent in a pass, in standard deviations: where nothing rains, a slope tells little."""
+
 GAMMA = 1e-2
 
 
@@ -103,7 +109,7 @@ class HeadGuidance:
         operator: ``A`` on the head's cells.
         observation: ``y`` and its error.
         scale: On which estimate and observation are compared.
-        passes: Linearisations a step.
+        passes: Steps of Newton.
     """
 
     denoise: Denoise
@@ -121,15 +127,19 @@ class HeadGuidance:
         observed, scale = self.observation, self.scale
         aim, error = scale(observed.mean), observed.std * scale.slope(observed.mean)
         spread: Tensor | None = None
+        weight = torch.zeros_like(aim)
         for _ in range(self.passes):
             seen = self.operator(read(estimate))
             slope = scale.slope(seen)
             if spread is None:
                 varies = self._row_sums(read, errors, estimate)
                 spread = error.square() + slope.square() * varies
-            missing = torch.where(observed.counts, aim - scale(seen), 0.0)
-            pull = self.operator.transpose(slope * missing / spread)
-            estimate = estimate + errors(read.pull_back(estimate, pull))
+            open_yet = aim - scale(seen) - error.square() * weight
+            step = torch.where(observed.counts, open_yet / spread, 0.0)
+            weight = weight + step
+            pull = self.operator.transpose(slope * step)
+            move = errors(read.pull_back(estimate, pull))
+            estimate = estimate + move.clamp(-LARGEST_MOVE, LARGEST_MOVE)
         return estimate
 
     def _row_sums(self, read: Reader, errors: Spread, estimate: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ class ErrorModel:
     """
 
     relative: float = 0.05
-    floor: float = 0.1
+    floor: float = 0.02
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from torch import Tensor
 from longwang_ray.domain.grid import era5_grid
 from longwang_ray.domain.lattice import Extent, Lattice
 from longwang_ray.posterior.observation import MonthlyMean
+from longwang_ray.prior.estimates import EstimateTables
 from longwang_ray.prior.head import QUARTERS
 from longwang_ray.prior.schedule import Power
 
@@ -74,6 +75,21 @@ class GaussianDenoiser:
             return gain * windows
         modes = torch.einsum("bctij,tu,iv,jw->bcuvw", windows, *bases)
         return torch.einsum("bcuvw,tu,iv,jw->bctij", gain * modes, *bases)
+
+    def error_moments(self, t: Tensor, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+        """Mean variance of a window's errors, and their correlation with the next cell, ``(3,)``.
+
+        In the basis of the prior's own covariance, ``Cov = λσ²/(α²λ + σ²)``.
+        """
+        bases, power = self._modes_of(shape)
+        alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
+        left = power * sigma.square() / (alpha.square() * power + sigma.square())
+        beside = []
+        for axis, basis in enumerate(bases):
+            others = left.sum([k for k in range(3) if k != axis])
+            pairs = ((basis[1:] * basis[:-1]).sum(0) * others).sum() / (shape[axis] - 1)
+            beside.append(pairs * shape[axis] / left.sum())
+        return left.mean(), torch.stack(beside)
 
     def skip(self, t: Tensor) -> Tensor:
         """``∂x̂/∂x`` of a unit-variance latent cell that stands alone."""
@@ -131,6 +147,7 @@ class GaussianPrior:
     dry_threshold: float = -1e9
     name: str = "gaussian"
     channels: int = 1
+    estimates: EstimateTables | None = None
 
     @cached_property
     def grid(self):
@@ -159,6 +176,15 @@ class GaussianPrior:
     def decode(self, latent: Tensor, clamp: bool = True) -> Tensor:
         """Rain of latents, ``(batch, channel, T, H, W)`` → ``(batch, days, lat, lon)``."""
         return spread(self.rain(latent[:, 0]), self.compression)
+
+    def tables(self) -> EstimateTables:
+        """What its estimates are worth, in closed form, for linear rain."""
+        times, knots = torch.linspace(0.0, 1.0, 17), torch.tensor([0.1, 1.0])
+        window = tuple(w // c for w, c in zip(self.window, self.compression, strict=True))
+        moments = [self.denoiser.error_moments(t, window) for t in times]
+        variance = torch.stack([v for v, _ in moments])[:, None, None]
+        beside = torch.stack([rho for _, rho in moments]).clamp(0.0, 1.0)
+        return EstimateTables.of(times, knots, knots.expand(17, 2), variance, beside)
 
     def draw(self, extent: Extent, generator: torch.Generator) -> Tensor:
         """A latent field of the prior itself, ``(1, T, H, W)``: a truth."""

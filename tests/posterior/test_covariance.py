@@ -72,7 +72,7 @@ def test_what_is_wrong_together_is_corrected_together():
         )
         found[name] = guided(x, torch.tensor(1.0))
     for moved in found.values():  # both meet the observation
-        assert operator(reader(moved)).mean().item() == pytest.approx(0.1, rel=1e-3)
+        assert operator(reader(moved)).mean().item() == pytest.approx(0.1, rel=1e-2)
     assert found["white"][..., 4].abs().max() == 0
     beside = found["measured"][..., 3].mean() / found["measured"][..., 2].mean()
     assert 0.5 < beside < 1.0
