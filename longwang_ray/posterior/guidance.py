@@ -51,7 +51,7 @@ PullBack = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``(x, t, g) → Jᵀ g`` of a denoiser at ``x`` and time ``t``."""
 
 FAST_PASSES = 2
-LARGEST_MOVE = 1.0
+LARGEST_MOVE = 0.5
 """Of a latent in a pass, in standard deviations: where nothing rains, a slope tells little."""
 
 GAMMA = 1e-2
