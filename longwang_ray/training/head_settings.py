@@ -36,6 +36,7 @@ class HeadLessons(Strict):
     channels: Positive | Literal["auto"] = "auto"
     noise: Weight = 0.4
     shift: Weight = 1.0
+    estimates: Positive = 256
     optimisation: HeadOptimisation = HeadOptimisation()
 
 

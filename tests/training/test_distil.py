@@ -31,7 +31,12 @@ from longwang_ray.training.settings import HeadSettings, OptimisationSettings
 
 AUTO = AutoencoderConfig(4, (1, 2, 2), 1, 3, 4)  # days by four, group norms: as published
 DENOISER = DenoiserConfig(3, (8, 16), (1,), ((1, 2, 2),), (), 2, 8, 5)
-SMALL = ["head.channels=8", "head.optimisation.batch=2", "head.optimisation.checkpoint_every=20"]
+SMALL = [
+    "head.estimates=4",
+    "head.channels=8",
+    "head.optimisation.batch=2",
+    "head.optimisation.checkpoint_every=20",
+]
 QUICK = [f"head.optimisation.{how}" for how in ("warmup=10", "ema=0.9", "learning_rate=1.0e-2")]
 DATA = "data={kind: synthetic, seed: 1, sequences: 2, days: 8, held_out: 1}"
 
@@ -122,6 +127,7 @@ def test_an_imported_prior_gets_a_head_that_beats_a_constant(published, told, tm
     assert stated["days"] == 8
     assert set(stated["cells"]) == {"0.25", "0.5", "1", "2.5"}
     assert all(0 < one["error"] < 1 for one in stated["cells"].values())
+    assert prior.estimates.channels.shape == (17, 3, 3), "and what its estimates are worth"
     assert prior.card["head_training"]["head"]["channels"] == 8
     assert str(tmp_path) not in json.dumps(prior.card), "no folder of this machine in the card"
 
