@@ -25,6 +25,12 @@ from longwang_ray.prior.head import head_cell
 MEMORY_SHARE = 0.9
 """Of the machine's memory, what workers may plan for."""
 
+WEAK = (
+    "the prior doesn't know what its estimates are worth, and months are met loosely before "
+    "closing; longwang train-head PRIOR --again --out FOLDER measures it"
+)
+"""Of a prior with a head but without tables."""
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -198,7 +204,8 @@ def _observed(prepared: Prepared) -> list[tuple[str, str]]:
         return []
     read = head_cell(prior.compression, prior.grid_step)
     sizes = dict.fromkeys(cell_size(source.grid) for source in prepared.sources.values())
-    return [("observed", _seen(size, read, stated_error(prior, size))) for size in sizes]
+    told = [("observed", _seen(size, read, stated_error(prior, size))) for size in sizes]
+    return told if prior.estimates is not None else [*told, ("guidance", WEAK)]
 
 
 def _seen(size: tuple[float, float], read: tuple[float, float], error: float | None) -> str:

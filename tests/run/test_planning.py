@@ -81,3 +81,12 @@ def test_the_halo_is_the_priors_own_unless_one_is_asked(config, stating):
     assert halo({}, prior=stating) == 1
     assert halo({"halo_strides": 3}, prior=stating) == 3
     assert halo({}) == 2, "nothing was measured on this prior"
+
+
+def test_a_prior_that_does_not_know_its_estimates_says_how_to_mend_it(config, stating):
+    """The tiny prior has a head and no tables; the demonstration prior has both."""
+    said = dict(describe_plan(plan_ensemble(config(prior=stating))))
+    assert "longwang train-head PRIOR --again" in said["guidance"]
+    assert "guidance" not in dict(describe_plan(plan_ensemble(config(prior="demo"))))
+    other = config(prior=stating, sampler={"steps": 2, "guidance": "detached"})
+    assert "guidance" not in dict(describe_plan(plan_ensemble(other)))
