@@ -32,6 +32,7 @@ from longwang_ray.prior.autoencoder import Autoencoder, AutoencoderConfig
 from longwang_ray.prior.denoiser import Denoiser, DenoiserConfig
 from longwang_ray.prior.estimates import EstimatesConfig, EstimateTables
 from longwang_ray.prior.head import CoarseHead, HeadConfig
+from longwang_ray.prior.layers import lay_out
 from longwang_ray.prior.schedule import CosineSquared, Power, Schedule
 from longwang_ray.prior.transform import LogTransform
 
@@ -180,7 +181,7 @@ class Prior:
         for name, module in self.modules.items():
             module.to(device)
             if name != "autoencoder":  # where it gains nothing
-                _lay_out(module, channels_innermost=torch.device(device).type == "cpu")
+                lay_out(module, channels_innermost=torch.device(device).type == "cpu")
         return self
 
     def decode(self, latent: Tensor, clamp: bool = True) -> Tensor:
@@ -229,14 +230,6 @@ class Prior:
             raise PriorError(f"{target}: holds a prior already; choose another folder")
         (target / WEIGHTS).write_bytes(save(self._stored()))
         (target / DESCRIPTION).write_text(json.dumps(self.description(), indent=1) + "\n")
-
-
-def _lay_out(module: nn.Module, channels_innermost: bool) -> None:
-    """Order the weights in memory: a CPU convolves a quarter faster with channels innermost."""
-    layouts = {4: torch.channels_last, 5: torch.channels_last_3d} if channels_innermost else {}
-    for weight in module.parameters():
-        layout = layouts.get(weight.ndim, torch.contiguous_format)
-        weight.data = weight.data.contiguous(memory_format=layout)
 
 
 def open_prior(where: str | Path) -> Prior:
