@@ -100,7 +100,7 @@ def _head_seconds(prior: Prior) -> float:
     forward = _seconds(lambda: read(field))
     back = _seconds(lambda: read.pull_back(field, cotangent))
     share = prod(prior.lattice.stride) / prod(field.shape[1:])
-    return (FAST_PASSES * forward + (FAST_PASSES + 1) * back) * share
+    return ((FAST_PASSES - 1) * forward + (FAST_PASSES + 1) * back) * share
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -32,7 +32,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -126,43 +126,49 @@ class HeadGuidance:
         errors, read = self.covariance(t), self.read(t)
         observed, scale = self.observation, self.scale
         aim, error = scale(observed.mean), observed.std * scale.slope(observed.mean)
-        spread: Tensor | None = None
+        rain, pulled = read.steepness(estimate)
+        local = _local(pulled, read, self.operator, observed)
+        seen = self.operator(rain)
+        spread = error.square() + scale.slope(seen).square() * local.row_sums(errors)
         weight = torch.zeros_like(aim)
-        for _ in range(self.passes):
-            seen = self.operator(read(estimate))
-            slope = scale.slope(seen)
-            if spread is None:
-                varies = self._row_sums(read, errors, estimate)
-                spread = error.square() + slope.square() * varies
+        for later in range(self.passes):
+            if later:
+                seen = self.operator(read(estimate))
             open_yet = aim - scale(seen) - error.square() * weight
             step = torch.where(observed.counts, open_yet / spread, 0.0)
             weight = weight + step
-            pull = self.operator.transpose(slope * step)
+            pull = self.operator.transpose(scale.slope(seen) * step)
             move = errors(read.pull_back(estimate, pull))
             estimate = estimate + move.clamp(-LARGEST_MOVE, LARGEST_MOVE)
         return estimate
 
-    def _row_sums(self, read: Reader, errors: Spread, estimate: Tensor) -> Tensor:
-        """``D`` with the head taken as local: ``A' (S · C (S A'ᵀ1))``, ``S = Jᵀ1`` a cell."""
-        slope, shares, latent = _local(read, self.operator, self.observation, estimate)
-        return latent((slope * errors(shares * slope)).sum(0))
+
+class _Local(NamedTuple):
+    """A reader taken as local: how much rain a latent cell makes, and how it is seen.
+
+    Attributes:
+        slope: ``S``: ``Jᵀ 1`` over the cells that a latent cell is read in, of its shape.
+        shares: ``A'ᵀ1``: the shares that latent cells have in what is observed.
+        latent: ``A'``, the operator on means over latent cells.
+    """
+
+    slope: Tensor
+    shares: Tensor
+    latent: MonthlyMean
+
+    def row_sums(self, errors: Spread) -> Tensor:
+        """``D = A' (S · C (S A'ᵀ1))``."""
+        return self.latent((self.slope * errors(self.shares * self.slope)).sum(0))
 
 
 def _local(
-    read: Reader, operator: MonthlyMean, observation: Observation, estimate: Tensor
-) -> tuple[Tensor, Tensor, MonthlyMean]:
-    """A reader taken as local: how much rain a latent cell makes, and how it is seen.
-
-    Returns:
-        ``S = Jᵀ1`` of the estimate's shape; the shares ``A'ᵀ1`` that latent cells have in what is
-        observed; and ``A'``, the operator on means over latent cells.
-    """
+    pulled: Tensor, read: Reader, operator: MonthlyMean, observation: Observation
+) -> _Local:
+    """Of ``Jᵀ 1`` at an estimate."""
     at = read.at
-    cells = at.time * at.lat * at.lon
-    ones = estimate.new_ones([n * r for n, r in zip(estimate.shape[1:], at, strict=True)])
-    slope = read.pull_back(estimate, ones) / cells
     latent = operator.coarsen(*at)
-    return slope, latent.transpose(observation.counts.to(estimate.dtype)), latent
+    shares = latent.transpose(observation.counts.to(pulled.dtype))
+    return _Local(pulled / (at.time * at.lat * at.lon), shares, latent)
 
 
 @dataclass(frozen=True)
@@ -218,7 +224,9 @@ class BoundedScoreGuidance(ScoreGuidance):
 
     def _spread(self, x: Tensor, t: Tensor, estimate: Tensor) -> Tensor:
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
-        slope, shares, latent = _local(self.read, self.operator, self.observation, estimate)
+        sizes = zip(estimate.shape[1:], self.read.at, strict=True)
+        pulled = self.read.pull_back(estimate, estimate.new_ones([n * r for n, r in sizes]))
+        slope, shares, latent = _local(pulled, self.read, self.operator, self.observation)
         seen = white_variance(self.schedule, t) * latent(shares * slope.square().sum(0))
         if self.denoise_pull_back is not None:
             moved = sigma.square() / alpha * self.denoise_pull_back(x, t, shares * slope)

@@ -36,6 +36,9 @@ class Reader(Protocol):
     def pull_back(self, latent: Tensor, cotangent: Tensor) -> Tensor:
         """``Jᵀ g`` at a latent: ``(days, lat, lon)`` → ``(channel, T, H, W)``."""
 
+    def steepness(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """What is read at a latent, and ``Jᵀ 1`` there: both for the price of the gradient."""
+
 
 @dataclass(frozen=True)
 class WindowReader:
@@ -58,6 +61,11 @@ class WindowReader:
     def pull_back(self, latent: Tensor, cotangent: Tensor) -> Tensor:
         """Window by window."""
         return self.blend.pull_back(self.windows, latent, cotangent[None], self.at)
+
+    def steepness(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Read, then pulled back."""
+        rain = self(latent)
+        return rain, self.pull_back(latent, torch.ones_like(rain))
 
 
 @dataclass(frozen=True)
@@ -91,14 +99,24 @@ class HeadReader:
 
     def pull_back(self, latent: Tensor, cotangent: Tensor) -> Tensor:
         """A few latent steps at a time, each with the neighbours that the head looks at."""
-        pulled = torch.zeros_like(latent)
+        return self._read_and_pulled(latent, cotangent)[1]
+
+    def steepness(self, latent: Tensor) -> tuple[Tensor, Tensor]:
+        """Likewise."""
+        return self._read_and_pulled(latent, None)
+
+    def _read_and_pulled(self, latent: Tensor, cotangent: Tensor | None) -> tuple[Tensor, Tensor]:
+        """What is read, and ``Jᵀ g`` (``Jᵀ 1`` without ``g``)."""
+        pulled, read = torch.zeros_like(latent), []
         for part in self._parts(latent):
             seen = latent[:, part.seen].detach().requires_grad_()
             with torch.enable_grad():
                 rain = self._read(seen, part)
-            (grad,) = torch.autograd.grad(rain, seen, cotangent[part.days])
+            back = torch.ones_like(rain) if cotangent is None else cotangent[part.days]
+            (grad,) = torch.autograd.grad(rain, seen, back)
             pulled[:, part.seen] += grad
-        return pulled
+            read.append(rain.detach())
+        return torch.cat(read), pulled
 
     def _parts(self, latent: Tensor) -> Iterator[_Part]:
         time, rows, columns = latent.shape[1:]

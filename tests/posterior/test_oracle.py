@@ -82,6 +82,10 @@ class Traced:
         pull = lambda g: self.reader.pull_back(latent.detach(), g)  # noqa: E731
         return _Through.apply(cotangent, pull, self.reader)
 
+    def steepness(self, latent):
+        rain = self(latent)
+        return rain, self.reader.pull_back(latent.detach(), torch.ones_like(rain))
+
 
 class World:
     """A region and a month of a linear Gaussian prior, observed on a GCM that does not nest."""

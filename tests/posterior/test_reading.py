@@ -33,6 +33,13 @@ def test_pull_back_is_autograd(reader, latent):
     assert torch.allclose(found, expected, atol=1e-6)
 
 
+def test_steepness_is_what_is_read_and_its_gradient(reader, latent):
+    rain, slope = reader.steepness(latent)
+    assert torch.equal(rain, reader(latent))
+    assert torch.equal(slope, reader.pull_back(latent, torch.ones_like(rain)))
+    assert not rain.requires_grad
+
+
 @pytest.mark.parametrize("cells", [1, 70, 10**6])
 def test_pieces_do_not_matter(reader, latent, monkeypatch, cells):
     rain = reader(latent)
