@@ -100,7 +100,7 @@ class Logarithmic:
 
 @dataclass(frozen=True)
 class HeadGuidance:
-    """Linearised posterior means through the coarse head.
+    """The most likely estimate given the month, through the coarse head.
 
     Attributes:
         denoise: The denoiser to guide.
