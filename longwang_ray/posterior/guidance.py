@@ -37,7 +37,7 @@ from typing import Literal, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from longwang_ray.posterior.covariance import Covariance, Spread, white_variance
+from longwang_ray.posterior.covariance import Covariance, Spread, White
 from longwang_ray.posterior.observation import MonthlyMean, Observation
 from longwang_ray.posterior.reading import Reader
 from longwang_ray.posterior.sampler import Denoise
@@ -226,9 +226,10 @@ class BoundedScoreGuidance(ScoreGuidance):
         alpha, sigma = self.schedule.alpha(t), self.schedule.sigma(t)
         sizes = zip(estimate.shape[1:], self.read.at, strict=True)
         pulled = self.read.pull_back(estimate, estimate.new_ones([n * r for n, r in sizes]))
-        slope, shares, latent = _local(pulled, self.read, self.operator, self.observation)
-        seen = white_variance(self.schedule, t) * latent(shares * slope.square().sum(0))
-        if self.denoise_pull_back is not None:
-            moved = sigma.square() / alpha * self.denoise_pull_back(x, t, shares * slope)
-            seen = torch.maximum(seen, latent((moved * slope).sum(0)))
+        local = _local(pulled, self.read, self.operator, self.observation)
+        seen = local.row_sums(White(self.schedule)(t))
+        if (back := self.denoise_pull_back) is not None:
+            seen = torch.maximum(
+                seen, local.row_sums(lambda field: sigma.square() / alpha * back(x, t, field))
+            )
         return torch.maximum(seen, super()._spread(x, t, estimate))
