@@ -5,6 +5,7 @@ shards    rounding and encoding (writer: the thread; receipts: what was written)
 metadata  what stands in a group before any rain does
 ensemble  make, resume, list what is missing, open (groups: what a group says of itself)
 ledger    how well each month was met; seal joins them; verify does not believe them
+status    how far it is (journal: what runs say of themselves)
 """
 
 from longwang_ray.store.ensemble import create_store, finished, missing, open_ensemble
@@ -13,7 +14,8 @@ from longwang_ray.store.metadata import GroupSpec, recipe_hash
 from longwang_ray.store.objects import StoreError
 from longwang_ray.store.receipts import Receipt
 from longwang_ray.store.seal import Sealed, seal
-from longwang_ray.store.verify import GroupStatus, Problem, Verification, status, verify
+from longwang_ray.store.status import GroupStatus, status
+from longwang_ray.store.verify import Problem, Verification, verify
 from longwang_ray.store.writer import ShardWriter
 
 __all__ = [
