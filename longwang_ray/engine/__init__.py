@@ -18,7 +18,9 @@ from longwang_ray.engine.executor import (
     SerialExecutor,
     StopRun,
 )
-from longwang_ray.engine.progress import Meter, Snapshot, watch
+from longwang_ray.engine.meter import Measure, Meter, Snapshot
+from longwang_ray.engine.progress import watch
+from longwang_ray.engine.screens import Viewer
 
 if TYPE_CHECKING:
     from longwang_ray.engine.ray_executor import RayExecutor
@@ -29,12 +31,14 @@ __all__ = [
     "Factory",
     "Health",
     "Keyed",
+    "Measure",
     "Meter",
     "Outcome",
     "RayExecutor",
     "SerialExecutor",
     "Snapshot",
     "StopRun",
+    "Viewer",
     "watch",
 ]
 
