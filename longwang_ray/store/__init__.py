@@ -9,6 +9,7 @@ status    how far it is (journal: what runs say of themselves)
 """
 
 from longwang_ray.store.ensemble import create_store, finished, missing, open_ensemble
+from longwang_ray.store.journal import Journal, RunRecord, given_up, read_runs
 from longwang_ray.store.ledger import Ledger
 from longwang_ray.store.metadata import GroupSpec, recipe_hash
 from longwang_ray.store.objects import StoreError
@@ -21,17 +22,21 @@ from longwang_ray.store.writer import ShardWriter
 __all__ = [
     "GroupSpec",
     "GroupStatus",
+    "Journal",
     "Ledger",
     "Problem",
     "Receipt",
+    "RunRecord",
     "Sealed",
     "ShardWriter",
     "StoreError",
     "Verification",
     "create_store",
     "finished",
+    "given_up",
     "missing",
     "open_ensemble",
+    "read_runs",
     "recipe_hash",
     "seal",
     "status",
