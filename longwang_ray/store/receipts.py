@@ -30,6 +30,7 @@ class Receipt:
         seconds: Time of encoding and putting it.
         rejected: Digest of a later, different object by the same recipe, which was not written:
             the first one is kept.
+        encoding: What of these seconds was encoding.
     """
 
     shard: Index
@@ -39,6 +40,7 @@ class Receipt:
     tile: str
     seconds: float
     rejected: str | None = None
+    encoding: float = 0.0
 
     def to_json(self) -> bytes:
         """Return the receipt as an object's bytes."""

@@ -157,13 +157,15 @@ class ShardStore:
         """
         began = time.monotonic()
         data = self.codec.encode(shard, rain)
+        encoding = round(time.monotonic() - began, 3)
         ours = digest(data)
         about = {"recipe": self.recipe, "tile": tile, "sha256": ours}
         created = self.place.put_once(self.key(shard), data, about)
         kept = data if created else self._kept(shard)
         rejected = None if digest(kept) == ours else ours
         seconds = round(time.monotonic() - began, 3)
-        receipt = Receipt(shard, digest(kept), len(kept), self.recipe, tile, seconds, rejected)
+        known = (digest(kept), len(kept), self.recipe, tile, seconds, rejected, encoding)
+        receipt = Receipt(shard, *known)
         put_receipt(self.place, self.path, receipt)
         return receipt
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +19,7 @@ from longwang_ray.store.receipts import Index, Receipt
 from longwang_ray.store.shards import ShardStore
 
 _Work = tuple[str, Index, NDArray[np.float32], str]
+_STAGES = ("encode", "put")
 
 
 class ShardWriter:
@@ -31,6 +33,9 @@ class ShardWriter:
         url: The store.
         storage_options: For the filesystem.
         depth: Shards that may wait.
+
+    Attributes:
+        seconds: What the shards of the last :meth:`flush` took, by stage: ``encode``, ``put``.
     """
 
     def __init__(
@@ -44,6 +49,8 @@ class ShardWriter:
         self._stores: dict[str, ShardStore] = {}
         self._queue: queue.Queue[_Work | None] = queue.Queue(maxsize=depth)
         self._receipts: list[Receipt] = []
+        self.seconds: Mapping[str, float] = dict.fromkeys(_STAGES, 0.0)
+        self._spent = dict.fromkeys(_STAGES, 0.0)
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._write, name="shard-writer", daemon=True)
         self._thread.start()
@@ -69,6 +76,7 @@ class ShardWriter:
         self._queue.join()
         self._raise()
         receipts, self._receipts = self._receipts, []
+        self.seconds, self._spent = self._spent, dict.fromkeys(_STAGES, 0.0)
         return receipts
 
     def close(self) -> None:
@@ -92,7 +100,7 @@ class ShardWriter:
     def _raise(self) -> None:
         if self._error is not None:
             error, self._error = self._error, None
-            self._receipts = []
+            self._receipts, self._spent = [], dict.fromkeys(_STAGES, 0.0)
             raise error
 
     def _write(self) -> None:
@@ -110,4 +118,8 @@ class ShardWriter:
     def _put(self, path: str, shard: Index, rain: NDArray[np.float32], tile: str) -> Receipt:
         if path not in self._stores:
             self._stores[path] = ShardStore(self._place, path)
-        return self._stores[path].put(shard, rain, tile)
+        began = time.monotonic()
+        receipt = self._stores[path].put(shard, rain, tile)
+        self._spent["encode"] += receipt.encoding
+        self._spent["put"] += time.monotonic() - began - receipt.encoding
+        return receipt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -176,3 +177,29 @@ def test_without_a_store_the_writer_says_so(url, spec):
         writer.put(spec.group, (0, 0, 0, 0), np.zeros((32, 20, 48), np.float32), "t")
         with pytest.raises(StoreError, match="create the store first"):
             writer.flush()
+
+
+def test_the_writer_tells_the_seconds_of_a_flush_by_stage(url, spec, kit, monkeypatch):
+    create_store(url, [spec])
+    encode, put_once = ShardCodec.encode, Place.put_once
+
+    def slow_encode(*args):
+        time.sleep(0.2)
+        return encode(*args)
+
+    def slow_put(*args):
+        time.sleep(0.05)
+        return put_once(*args)
+
+    monkeypatch.setattr(ShardCodec, "encode", slow_encode)
+    monkeypatch.setattr(Place, "put_once", slow_put)
+    rain = kit.rain_of(spec, 0)[spec.layout.slices_of(0, 0, 0)]
+    with ShardWriter(url) as writer:
+        assert writer.seconds == {"encode": 0, "put": 0}
+        for realization in range(2):
+            writer.put(spec.group, (realization, 0, 0, 0), rain, "t")
+        writer.flush()
+        assert 0.4 <= writer.seconds["encode"] < 0.6
+        assert 0.2 <= writer.seconds["put"] < 0.4, "of shards and receipts, two each"
+        writer.flush()
+        assert writer.seconds == {"encode": 0, "put": 0}
