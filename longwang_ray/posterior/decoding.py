@@ -26,6 +26,7 @@ from longwang_ray.posterior.observation import (
     Observation,
     operator_on,
 )
+from longwang_ray.posterior.stopwatch import Stopwatch
 from longwang_ray.prior.bundle import Prior
 
 NEIGHBOURS = 2
@@ -83,6 +84,7 @@ def decode_months(
     latent: Tensor,
     error: ErrorModel,
     batch: int = 2,
+    clock: Stopwatch | None = None,
 ) -> Iterator[DecodedMonth]:
     """Decode, dry and close the core's months, one in memory at a time.
 
@@ -93,24 +95,40 @@ def decode_months(
         latent: Of the tile's whole extent, ``(channel, T, H, W)``.
         error: Of the observation.
         batch: Windows decoded at once.
+        clock: Takes the seconds.
     """
-    for index in tile.core_months:
-        month = monthly.record.months[index]
+    clock = clock or Stopwatch(latent.device)
+    for index in tile.core_months:  # no name here keeps a month while the next is decoded
+        yield _decoded_month(prior, tile, monthly, latent, error, batch, clock, index)
+
+
+def _decoded_month(
+    prior: Prior,
+    tile: Tile,
+    monthly: MonthlyRain,
+    latent: Tensor,
+    error: ErrorModel,
+    batch: int,
+    clock: Stopwatch,
+    index: int,
+) -> DecodedMonth:
+    """One month: decoded, closed, and what of it lies in the core."""
+    month = monthly.record.months[index]
+    with clock("decode"):
         box = closing_extent(prior, tile, monthly.grid, (month.start, month.stop))
-        field = _decode(prior, tile.extent, box, latent, batch)
         first = month.start - box.time.fine_start
-        field = field[first : first + month.days]
+        field = _decode(prior, tile.extent, box, latent, batch)[first : first + month.days]
+    with clock("close"):
         closed = _close(field, box, prior, monthly, index, error)
         begin, end = max(month.start, tile.days[0]), min(month.stop, tile.days[1])
         rows = box.lat.local_fine(tile.rows[0], tile.core_shape[1])
         columns = box.lon.local_fine(*tile.columns)
         core = field[begin - month.start : end - month.start, rows[0] : rows[-1] + 1]
-        factor = closed.factor[rows[0] : rows[-1] + 1][:, columns].float()
+        factor = closed.factor[rows[0] : rows[-1] + 1][:, columns].float().cpu().numpy()
         middle = month.start + month.days // 2
         inside = tile.days[0] <= middle < tile.days[1]
         told = _ledger(index, closed, tile, prior, monthly.grid) if inside else None
-        open_rain = core[..., columns].cpu().numpy()
-        yield DecodedMonth(index, begin, open_rain, factor.cpu().numpy(), told)
+        return DecodedMonth(index, begin, core[..., columns].cpu().numpy(), factor, told)
 
 
 def closing_extent(
@@ -145,7 +163,7 @@ def _decode(prior: Prior, whole: Extent, box: Extent, latent: Tensor, batch: int
     blend = Blend(box, batch, latent.device)
     at = Resolution(*prior.compression)
     rain = blend(lambda w, _: prior.decode(w)[:, None], field, at)[0]
-    return torch.where(rain < prior.dry_threshold, 0.0, rain)
+    return rain.masked_fill_(rain < prior.dry_threshold, 0.0)
 
 
 def _places(part: Span, whole: Span) -> np.ndarray:

@@ -7,6 +7,7 @@ A tile is a pure function of its arguments.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +20,7 @@ from longwang_ray.domain.noise import NoiseKey, noise_field
 from longwang_ray.domain.plan import Tile
 from longwang_ray.posterior.blending import Blend, BlendedDenoiser, Resolution
 from longwang_ray.posterior.covariance import Measured, White
-from longwang_ray.posterior.decoding import MonthLedger, decode_months
+from longwang_ray.posterior.decoding import DecodedMonth, MonthLedger, decode_months
 from longwang_ray.posterior.guidance import (
     BoundedScoreGuidance,
     Guidance,
@@ -35,6 +36,7 @@ from longwang_ray.posterior.observation import (
 )
 from longwang_ray.posterior.reading import HeadReader, WindowReader
 from longwang_ray.posterior.sampler import Denoise, sample
+from longwang_ray.posterior.stopwatch import Stopwatch
 from longwang_ray.prior.bundle import Prior
 from longwang_ray.prior.context import window_context
 from longwang_ray.prior.head import QUARTERS
@@ -76,7 +78,6 @@ class SampledTile:
     ledger: tuple[MonthLedger, ...]
 
 
-@torch.no_grad()
 def sample_tile(
     prior: Prior,
     tile: Tile,
@@ -85,7 +86,7 @@ def sample_tile(
     sampling: Sampling,
     device: torch.device | str = "cpu",
 ) -> SampledTile:
-    """Sample the posterior on a tile.
+    """Sample the posterior on a tile, and hold all of its core.
 
     Args:
         prior: On the device already.
@@ -95,8 +96,32 @@ def sample_tile(
         sampling: How.
         device: Where.
     """
-    latent = sample_latent(prior, tile, monthly, key, sampling, device)
-    return decode_tile(prior, tile, monthly, latent, sampling)
+    return joined(tile, sample_months(prior, tile, monthly, key, sampling, device))
+
+
+def sample_months(
+    prior: Prior,
+    tile: Tile,
+    monthly: MonthlyRain,
+    key: NoiseKey,
+    sampling: Sampling,
+    device: torch.device | str = "cpu",
+    clock: Stopwatch | None = None,
+) -> Iterator[DecodedMonth]:
+    """Sample a tile's latent now, and decode its months as they are asked for.
+
+    Args:
+        prior: On the device already.
+        tile: What to compute.
+        monthly: What is observed.
+        key: Whose noise.
+        sampling: How.
+        device: Where.
+        clock: Takes the seconds.
+    """
+    latent = sample_latent(prior, tile, monthly, key, sampling, device, clock)
+    error, batch = sampling.error, sampling.decode_batch
+    return decode_months(prior, tile, monthly, latent, error, batch, clock)
 
 
 @torch.no_grad()
@@ -107,18 +132,22 @@ def sample_latent(
     key: NoiseKey,
     sampling: Sampling,
     device: torch.device | str = "cpu",
+    clock: Stopwatch | None = None,
 ) -> Tensor:
     """The latent of a tile's whole extent, ``(channel, T, H, W)``, standardised."""
-    extent = tile.extent
-    noise = noise_field(key, extent, prior.channels, prior.lattice)
-    blend = Blend(extent, sampling.batch, device)
-    told = torch.from_numpy(contexts(extent, prior, monthly.record.calendar)).to(blend.device)
-    context = told if sampling.context and prior.denoiser.config.context else None
-    denoise = BlendedDenoiser(blend, prior.denoiser, context)
-    guided = guide(denoise, prior, tile, monthly, sampling)
-    field = torch.from_numpy(noise).to(blend.device)
+    clock = clock or Stopwatch(device)
+    with clock("read"):
+        extent = tile.extent
+        blend = Blend(extent, sampling.batch, device)
+        told = torch.from_numpy(contexts(extent, prior, monthly.record.calendar)).to(blend.device)
+        context = told if sampling.context and prior.denoiser.config.context else None
+        denoise = BlendedDenoiser(blend, prior.denoiser, context)
+        guided = guide(denoise, prior, tile, monthly, sampling)
+        noise = noise_field(key, extent, prior.channels, prior.lattice)
+        field = torch.from_numpy(noise).to(blend.device)
     denoiser = prior.denoiser
-    return sample(guided, field, denoiser.schedule, sampling.steps, denoiser.order)
+    with clock("sample"):
+        return sample(guided, field, denoiser.schedule, sampling.steps, denoiser.order)
 
 
 def guide(
@@ -154,16 +183,12 @@ def guide(
     return BoundedScoreGuidance(denoise, schedule, decoder, operator, observation, through)
 
 
-def decode_tile(
-    prior: Prior, tile: Tile, monthly: MonthlyRain, latent: Tensor, sampling: Sampling
-) -> SampledTile:
-    """Decode, dry, close and cut out the core, one month at a time."""
-    rain = np.empty(tile.core_shape, np.float32)
-    ledger = []
-    months = decode_months(prior, tile, monthly, latent, sampling.error, sampling.decode_batch)
+def joined(tile: Tile, months: Iterator[DecodedMonth]) -> SampledTile:
+    """A tile's closed months in one array."""
+    rain, ledger = np.empty(tile.core_shape, np.float32), []
     for month in months:
         first = month.first_day - tile.days[0]
-        rain[first : first + len(month.open)] = month.closed
+        np.multiply(month.open, month.factor, out=rain[first : first + len(month.open)])
         if month.ledger is not None:
             ledger.append(month.ledger)
     return SampledTile(rain, tuple(ledger))
