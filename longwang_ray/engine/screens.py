@@ -52,6 +52,20 @@ def duration(seconds: float) -> str:
     return f"{left // 60} min {left % 60} s" if left >= 60 else f"{left} s"
 
 
+def size(count: float) -> str:
+    """Put a number of bytes into words.
+
+    >>> [size(n) for n in (12, 1200, 1.3e9)]
+    ['12 B', '1.17 KiB', '1.21 GiB']
+    """
+    unit = "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        if count < 1000:
+            break
+        count, unit = count / 2**10, larger
+    return f"{count:.3g} {unit}"
+
+
 def line(shot: Snapshot, unit: str, measures: Sequence[Measure] = ()) -> str:
     """Describe a snapshot in one line, for logs and terminals."""
     parts = [f"{shot.done}/{shot.total if shot.total is not None else '?'} {unit}s"]
