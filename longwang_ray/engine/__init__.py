@@ -15,12 +15,12 @@ from longwang_ray.engine.executor import (
     Health,
     Keyed,
     Outcome,
-    SerialExecutor,
     StopRun,
 )
 from longwang_ray.engine.meter import Measure, Meter, Snapshot
 from longwang_ray.engine.progress import watch
 from longwang_ray.engine.screens import Viewer
+from longwang_ray.engine.serial import SerialExecutor
 
 if TYPE_CHECKING:
     from longwang_ray.engine.ray_executor import RayExecutor

@@ -1,224 +1,314 @@
-"""The actors of one run: who is alive, what each has before it, and what becomes of it.
+"""The workers of one run: who is alive, what each has before it, and what becomes of it.
 
-An actor works through its calls in order, so only the oldest call can have done harm: when an
-actor dies, that one is charged with an attempt and the calls behind it are not. A node that was
-preempted or went away is nobody's fault.
+One loop, without threads:
+
+    start or stop workers → feed each ≤ 2 calls → hear what happened → let go who is overdue
+
+A worker goes through its calls in order, so only the oldest can have done harm: when a worker
+dies, that one is charged with an attempt (if it was a single item), and the calls behind it are
+not. A node that was preempted or went away is nobody's fault. When nothing waits any more, an item
+that takes much longer than others is given to an idle worker as well: whoever is first counts,
+which is safe because an item is a pure function of its key.
 """
 
 from __future__ import annotations
 
-import re
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
-import ray
-from ray.exceptions import RayActorError, RayError, RayTaskError
-
-from longwang_ray.engine.executor import (
-    EngineError,
-    Health,
-    Item,
-    Job,
-    JobQueue,
-    Outcome,
-    StopRun,
-    describe,
-    logger,
+from longwang_ray.engine.crew import (
+    CALL_SECONDS,
+    Answer,
+    Crew,
+    Event,
+    Hand,
+    Lost,
+    Started,
 )
+from longwang_ray.engine.executor import EngineError, Health, Item, Outcome, StopRun, logger
+from longwang_ray.engine.jobs import Job, JobQueue
 
-#: Calls an actor has before it: one it works on, and one so that it need not wait for the driver.
-_IN_FLIGHT = 2
-#: Actors that may die in a row while they start before no more are started.
-_STILLBORN = 3
+#: Calls a worker has before it: one it works on, and one so that it need not wait for the driver.
+IN_FLIGHT = 2
+#: Items of a call at most, however quick they are: its answer stays a few kB.
+MOST_ITEMS = 64
+#: Workers that may die in a row while they start before a pause is made.
+STILLBORN = 3
+#: Seconds of that pause, twice as long each time, up to the second number.
+PAUSE = (60.0, 600.0)
+#: Seconds without a single worker after which it is said, and said again.
+LONELY = 60.0
+#: An item is copied to an idle worker once it has taken so many times the usual time.
+SLOW = 2.0
+
+
+@dataclass(eq=False)
+class Call(Generic[Item]):
+    """Jobs sent together; ``since`` is when their turn came."""
+
+    jobs: list[Job[Item]]
+    since: float
 
 
 @dataclass(eq=False)
 class Slot(Generic[Item]):
-    """One actor: ``birth`` is answered when its worker is ready; ``node`` then says where."""
+    """One worker: on a node once it has started, with its calls, oldest first."""
 
-    actor: Any
-    birth: Any
+    hand: Hand
     node: str | None = None
-    calls: deque[tuple[Any, Job[Item]]] = field(default_factory=deque)
+    calls: deque[Call[Item]] = field(default_factory=deque)
+
+    @property
+    def busy_with_suspect(self) -> bool:
+        """Whether a suspect is among its jobs."""
+        return any(job.suspect for call in self.calls for job in call.jobs)
 
 
 class Pool(Generic[Item]):
-    """Feeds and watches the actors.
+    """Feeds and watches a crew.
 
     Args:
-        hire: Starts an actor and returns its handle.
+        crew: Who works.
         queue: What is left to do.
-        limit: How many actors there may be.
         deadline: Seconds an item may take; None: for ever.
     """
 
-    def __init__(
-        self,
-        hire: Callable[[], Any],
-        queue: JobQueue[Item],
-        limit: int,
-        deadline: float | None,
-    ) -> None:
-        self._hire, self._queue, self._limit, self._deadline = hire, queue, limit, deadline
-        self._slots: list[Slot[Item]] = []
-        self._stillborn = 0
+    def __init__(self, crew: Crew, queue: JobQueue[Item], deadline: float | None = None) -> None:
+        self._crew, self._queue, self._deadline = crew, queue, deadline
+        self._slots: dict[Hand, Slot[Item]] = {}
+        self._stillborn, self._pause, self._paused_until = 0, PAUSE[0], 0.0
+        self._lonely_since: float | None = None
+        self._pace: float | None = None
         self.health = Health()
 
     @property
     def idle(self) -> bool:
-        """Whether there is nothing left to do."""
-        return not any(slot.calls for slot in self._slots) and self._queue.exhausted
+        """Whether there is nothing left to do; a slow copy of what is finished may still run."""
+        calls = (call for slot in self._slots.values() for call in slot.calls)
+        under_way = any(not job.finished for call in calls for job in call.jobs)
+        return not under_way and self._queue.exhausted
 
-    def resize(self) -> None:
-        """Start the actors that the work left asks for; let go those it does not."""
-        wanted = int(min(self._limit, max(self._queue.open, 1)))
-        while len(self._slots) < wanted:
-            actor = self._hire()
-            self._slots.append(Slot(actor, actor.where.remote()))
-        for slot in [slot for slot in self._slots if not slot.calls]:
-            if len(self._slots) > wanted:
-                self._retire(slot)
-        self.health.wanted = wanted
-        self.health.retries = self._queue.retries
-        self.health.alive = sum(slot.node is not None for slot in self._slots)
+    def step(self, timeout: float) -> Iterator[Outcome[Any]]:
+        """Go once round the loop, waiting ``timeout`` seconds at most; yield what was finished.
 
-    def feed(self) -> None:
-        """Give each living actor an item, then a second one while there is plenty.
-
-        A suspect has its actor for itself: one that dies at once takes the answer of the item
-        before it along, which would be charged in its place.
+        Raises:
+            StopRun: A worker said that no retry can help.
+            EngineError: Workers do not start, or nothing succeeds.
         """
-        alive = [slot for slot in self._slots if slot.node is not None]
-        for depth in range(_IN_FLIGHT):
-            if depth and self._queue.waiting <= len(alive):
-                return  # near the end an item in reserve would wait here while others idle
-            for slot in alive:
-                if len(slot.calls) > depth or any(job.suspect for _, job in slot.calls):
-                    continue
-                job = self._queue.take()
-                if job is None:
-                    return
-                if depth and job.suspect:
-                    self._queue.put_back(job)
-                    return
-                job.since = time.monotonic()
-                slot.calls.append((slot.actor.work.remote(job.item), job))
-
-    def collect(self, timeout: float) -> Iterator[Outcome[Any]]:
-        """Wait until something is ready, then yield all outcomes that there are."""
-        owners = {slot.birth: slot for slot in self._slots if slot.node is None}
-        owners |= {ref: slot for slot in self._slots for ref, _ in slot.calls}
-        if not owners:
-            return
-        ready, _ = ray.wait(list(owners), num_returns=1, timeout=timeout)
-        if ready:
-            ready, _ = ray.wait(list(owners), num_returns=len(owners), timeout=0)
-        for slot in dict.fromkeys(owners[ref] for ref in ready):
-            if slot.node is None:
-                self._greet(slot)
-            else:
-                yield from self._settle(slot)
-
-    def expire(self) -> Iterator[Outcome[Any]]:
-        """Kill the actors whose item has passed the deadline."""
-        if self._deadline is None:
-            return
-        now = time.monotonic()
-        for slot in list(self._slots):
-            if slot.calls and now - slot.calls[0][1].since > self._deadline:
-                why = f"no answer within the deadline of {self._deadline:g} s"
-                yield from self._bury(slot, why, counted=True)
+        leaving = self._crew.leaving()
+        self._resize(leaving)
+        self._feed(leaving)
+        for event in self._crew.listen(timeout):
+            yield from self._hear(event, leaving)
+        yield from self._expire()
 
     def stop(self) -> None:
-        """Kill every actor now; what they were writing is either whole or absent."""
-        for slot in list(self._slots):
-            self._retire(slot)
+        """Stop every worker now; what they were writing is either whole or absent."""
+        for slot in list(self._slots.values()):
+            self._let_go(slot)
 
-    def _greet(self, slot: Slot[Item]) -> None:
-        """Take note that an actor is ready, or that it died while it started."""
-        try:
-            slot.node = ray.get(slot.birth)
-            self._stillborn = 0
-        except RayError as error:
-            self._retire(slot)
-            if _blameless(error):
-                return
-            self._stillborn += 1
-            logger.warning("a worker died while it started: %s", _cause(error))
-            if self._stillborn >= _STILLBORN:
-                self._limit = sum(other.node is not None for other in self._slots)
-            if not self._limit:
-                raise EngineError(
-                    f"{self._stillborn} workers in a row died while they started;"
-                    f" the last one: {_cause(error)}"
-                ) from error
+    def _resize(self, leaving: Collection[str]) -> None:
+        """Start the workers that the work left asks for; let go those it does not."""
+        wanted = int(min(self._crew.limit(), max(self._queue.open + len(self._late()), 1)))
+        staying = [slot for slot in self._slots.values() if slot.node not in leaving]
+        if self._crew.now() >= self._paused_until:
+            for _ in range(wanted - len(staying)):
+                hand = self._crew.hire()
+                self._slots[hand] = Slot(hand)
+        for slot in [slot for slot in self._slots.values() if not slot.calls]:
+            if slot.node in leaving or (slot in staying and len(staying) > wanted):
+                if slot in staying:
+                    staying.remove(slot)
+                self._let_go(slot)
+        self._tell(wanted)
 
-    def _settle(self, slot: Slot[Item]) -> Iterator[Outcome[Any]]:
-        """Take the answers of an actor, in the order in which it worked."""
-        while slot.calls:
-            ref, job = slot.calls[0]
-            if not ray.wait([ref], timeout=0)[0]:
-                return
-            try:
-                result, seconds = ray.get(ref)
-            except RayTaskError as error:
-                if isinstance(error.cause, StopRun):
-                    raise error.cause from None
-                yield from self._bury(slot, _cause(error), counted=True)
-                return
-            except RayError as error:
-                why = f"its worker died ({_cause(error)})"
-                yield from self._bury(slot, why, counted=not _blameless(error))
-                return
-            slot.calls.popleft()
-            if slot.calls:
-                slot.calls[0][1].since = time.monotonic()
-            yield self._queue.done(job, result, seconds)
+    def _tell(self, wanted: int) -> None:
+        """Keep the account of how the pool is; say it if nobody has worked for long."""
+        health, now = self.health, self._crew.now()
+        health.wanted, health.retries = wanted, self._queue.retries
+        health.alive = sum(slot.node is not None for slot in self._slots.values())
+        health.waiting = self._queue.waiting
+        if health.alive or self._lonely_since is None:
+            self._lonely_since = now
+        elif now - self._lonely_since >= LONELY:
+            self._lonely_since = now
+            logger.warning("no worker has started for %g s; waiting for one", LONELY)
 
-    def _bury(self, slot: Slot[Item], why: str, *, counted: bool) -> Iterator[Outcome[Any]]:
-        """Let an actor go, take its jobs back, and charge the first one if it is to blame."""
-        calls = list(slot.calls)
-        self._retire(slot)
-        for _, job in reversed(calls[1:]):
-            self._queue.lost(job)
-        if not calls:
+    def _feed(self, leaving: Collection[str]) -> None:
+        """Give each worker a call, then a second one while there is plenty.
+
+        A suspect has its worker for itself: one that dies at once takes the answer of the item
+        before it along, which would be charged in its place.
+        """
+        ready = [
+            slot
+            for slot in self._slots.values()
+            if slot.node is not None and slot.node not in leaving
+        ]
+        for depth in range(IN_FLIGHT):
+            if depth and self._queue.waiting <= len(ready):
+                return  # near the end a call in reserve would wait here while others idle
+            most = self._items_in_a_call(len(ready))
+            for slot in ready:
+                if len(slot.calls) > depth or slot.busy_with_suspect:
+                    continue
+                jobs = self._queue.take_many(most, alone=not depth)
+                if not jobs and not depth:
+                    jobs = self._late()[:1]
+                if not jobs:
+                    break
+                self._give(slot, jobs)
+
+    def _items_in_a_call(self, workers: int) -> int:
+        """Return how many items a call may hold: those of a second, and a fair share of the rest.
+
+        The worker stops when the second is over, so a wrong guess costs nothing.
+        """
+        if self._pace is None:
+            return 1
+        fair = max(self._queue.waiting / max(IN_FLIGHT * workers, 1), 1.0)
+        return max(1, int(min(CALL_SECONDS / max(self._pace, 1e-9), fair, MOST_ITEMS)))
+
+    def _give(self, slot: Slot[Item], jobs: list[Job[Item]]) -> None:
+        for job in jobs:
+            if job.copies:
+                logger.info("%s: late, another worker tries it too", job.key)
+            job.copies += 1
+        slot.calls.append(Call(jobs, self._crew.now()))
+        self._crew.give(slot.hand, [job.item for job in jobs])
+
+    def _late(self) -> list[Job[Item]]:
+        """Return, once nothing waits, what stands behind another's item or has taken too long.
+
+        Only what nobody else has a copy of, and nothing suspect.
+        """
+        if self._pace is None or self._pace < CALL_SECONDS or self._queue.waiting:
+            return []
+        busy = [slot.calls for slot in self._slots.values() if slot.calls]
+        before = self._crew.now() - SLOW * self._pace
+        slow = sorted((calls[0] for calls in busy if calls[0].since < before), key=_since)
+        late = [*(calls[1] for calls in busy if len(calls) > 1), *slow]
+        jobs = (call.jobs[0] for call in late if len(call.jobs) == 1)
+        return [job for job in jobs if job.copies == 1 and not (job.suspect or job.finished)]
+
+    def _hear(self, event: Event, leaving: Collection[str]) -> Iterator[Outcome[Any]]:
+        slot = self._slots.get(event.hand)
+        if slot is None:  # let go in the meantime
             return
-        job = calls[0][1]
-        if not counted:
-            logger.warning("%s: taken back, %s", job.key, why)
-            self._queue.lost(job)
+        if isinstance(event, Started):
+            slot.node = event.node
+            self._stillborn, self._pause = 0, PAUSE[0]
+        elif isinstance(event, Lost):
+            yield from self._lose(slot, event)
+        else:
+            yield from self._settle(slot, event.answer)
+            if slot.hand in self._slots and slot.node in leaving:
+                self._hand_back(slot)
+
+    def _settle(self, slot: Slot[Item], answer: Answer) -> Iterator[Outcome[Any]]:
+        """Take the answer of a worker's oldest call."""
+        call = slot.calls.popleft()
+        if slot.calls:
+            slot.calls[0].since = self._crew.now()
+        for job, (result, seconds) in zip(call.jobs, answer.results, strict=False):
+            job.copies -= 1
+            self._keep_pace(seconds)
+            if not job.finished:
+                yield self._queue.done(job, result, seconds)
+        rest = call.jobs[len(answer.results) :]
+        if answer.stop is not None:
+            raise StopRun(answer.stop)
+        if answer.failure is not None:
+            logger.debug("%s: %s", rest[0].key, answer.trace)
+            yield from self._charge(rest.pop(0), answer.failure, self._crew.now() - call.since)
+        self._return(rest)
+        if answer.failure is not None:  # it raised, so it is not trusted again
+            self._hand_back(slot)
+
+    def _keep_pace(self, seconds: float) -> None:
+        """Follow what an item usually takes."""
+        self._pace = seconds if self._pace is None else 0.9 * self._pace + 0.1 * seconds
+
+    def _return(self, jobs: list[Job[Item]]) -> None:
+        """Take back jobs that were not begun; a copy is still with the other worker."""
+        for job in jobs:
+            job.copies -= 1
+        self._queue.put_back([job for job in jobs if not job.copies])
+
+    def _hand_back(self, slot: Slot[Item]) -> None:
+        """Let a worker go whose calls have not begun, or have and are worth nothing."""
+        self._return([job for call in slot.calls for job in call.jobs])
+        self._let_go(slot)
+
+    def _charge(self, job: Job[Item], why: str, seconds: float) -> Iterator[Outcome[Any]]:
+        """Count a failure against a job, unless another worker had it done."""
+        job.copies -= 1
+        if job.finished:
             return
-        outcome: Outcome[Any] | None = self._queue.failed(job, why)
+        outcome: Outcome[Any] | None = self._queue.failed(job, why, seconds)
         if outcome is not None:
             yield outcome
 
-    def _retire(self, slot: Slot[Item]) -> None:
-        self._slots.remove(slot)
+    def _lose(self, slot: Slot[Item], event: Lost) -> Iterator[Outcome[Any]]:
+        """Take note of a worker that is gone."""
+        if slot.node is None:
+            self._let_go(slot)
+            self._bear(event)
+        else:
+            yield from self._bury(slot, f"its worker died ({event.why})", event.blameless)
+
+    def _bear(self, event: Lost) -> None:
+        """Take note that a worker died while it started; after a few, wait before the next.
+
+        Raises:
+            EngineError: There is no other worker.
+        """
+        if event.blameless:
+            return
+        self._stillborn += 1
+        logger.warning("a worker died while it started: %s", event.why)
+        if self._stillborn < STILLBORN:
+            return
+        if not any(slot.node is not None for slot in self._slots.values()):
+            raise EngineError(
+                f"{self._stillborn} workers in a row died while they started;"
+                f" the last one: {event.why}"
+            )
+        self._paused_until = self._crew.now() + self._pause
+        self._pause = min(2 * self._pause, PAUSE[1])
+
+    def _bury(self, slot: Slot[Item], why: str, blameless: bool) -> Iterator[Outcome[Any]]:
+        """Let a worker go, take its jobs back, and charge the one that is to blame, if one is."""
+        calls, now = list(slot.calls), self._crew.now()
+        self._let_go(slot)
+        for call in reversed(calls):
+            if call is calls[0] and len(call.jobs) == 1 and not blameless:
+                yield from self._charge(call.jobs[0], why, now - call.since)
+                continue
+            for job in reversed(call.jobs):
+                job.copies -= 1
+                if not job.finished and not job.copies:
+                    logger.warning("%s: taken back, %s", job.key, why)
+                    self._queue.lost(job)
+
+    def _expire(self) -> Iterator[Outcome[Any]]:
+        """Stop the workers whose call has passed the deadline."""
+        if self._deadline is None:
+            return
+        now, allowed = self._crew.now(), self._deadline
+        for slot in list(self._slots.values()):
+            if slot.calls and now - slot.calls[0].since > allowed + CALL_SECONDS:
+                yield from self._bury(
+                    slot, f"no answer within the deadline of {allowed:g} s", blameless=False
+                )
+
+    def _let_go(self, slot: Slot[Item]) -> None:
+        del self._slots[slot.hand]
         slot.calls.clear()
-        ray.kill(slot.actor)
+        self._crew.dismiss(slot.hand)
 
 
-def _blameless(error: RayError) -> bool:
-    """Whether an actor went because its node did, whatever it was doing."""
-    gone = "node has died" in str(error) or "node was removed" in str(error)
-    return isinstance(error, RayActorError) and (error.preempted or gone)
-
-
-def _cause(error: RayError) -> str:
-    """Put the reason of a Ray error into one line, without Ray's pages around it.
-
-    >>> _cause(RayError("Header\\n Worker exit detail: End of file. Some common causes are: x"))
-    'End of file.'
-    """
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, BaseException):
-        return describe(cause)
-    detail = re.search(r"Worker exit detail: (.*?)(?: Some common causes|\n|$)", str(error))
-    if detail:
-        return detail[1]
-    lines = [text.strip() for text in str(error).splitlines() if text.strip()]
-    told = [text for text in lines if "Error: " in text]
-    return (told or lines or [type(error).__name__])[-1]
+def _since(call: Call[Any]) -> float:
+    return call.since

@@ -1,58 +1,26 @@
 """Many workers on Ray: plain actors, fed from a lazy queue that the driver owns.
 
-Ray starts processes and carries messages; who does what, what is repeated and what is given up is
-decided here, in one loop without threads:
-
-    start or stop workers → feed each ≤ 2 items → collect what is ready → let go who is overdue
-
-Ray never restarts an actor nor retries a call (a lost node's items would wait for a restart while
-others idle): the driver takes the items back, and pending actors are what makes an autoscaler add
-nodes. Ray Data was tried and lost or repeated items for ever when a worker died.
+Ray starts processes and carries messages (ray_crew); who does what, what is repeated and what is
+given up is decided in this process (pool), in one loop without threads. Ray Data was tried and
+lost or repeated items for ever when a worker died.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import ray
 
-from longwang_ray.engine.connection import connect, usual_address, worker_environment
-from longwang_ray.engine.executor import (
-    EngineError,
-    Factory,
-    Health,
-    Item,
-    JobQueue,
-    Outcome,
-    Result,
-    close_worker,
-)
+from longwang_ray.engine.connection import LOCAL, connect, usual_address
+from longwang_ray.engine.executor import EngineError, Factory, Health, Item, Outcome, Result
+from longwang_ray.engine.jobs import JobQueue
 from longwang_ray.engine.pool import Pool
+from longwang_ray.engine.ray_crew import RayCrew
+from longwang_ray.engine.room import room_for
 
 _POLL = 0.05
-
-
-class Host:
-    """The actor: makes the worker where it will work, and hands it one item after the other."""
-
-    def __init__(self, factory: Factory[Any, Any]) -> None:
-        self._worker = factory()
-
-    def where(self) -> str:
-        """Return the id of the node it is on; answering means that the worker is ready."""
-        return str(ray.get_runtime_context().get_node_id())
-
-    def work(self, item: Any) -> tuple[Any, float]:  # noqa: ANN401 - any picklable item
-        """Return the worker's result and the seconds it took."""
-        began = time.monotonic()
-        return self._worker(item), time.monotonic() - began
-
-    def close(self) -> None:
-        """Let the worker finish what it holds open."""
-        close_worker(self._worker)
 
 
 class RayExecutor:
@@ -127,42 +95,37 @@ class RayExecutor:
         if queue.exhausted:
             return
         self._connect()
-        pool: Pool[Item] = Pool(self._hire(factory), queue, self._limit(), self._deadline)
+        self._require_gpus()
+        crew = RayCrew(
+            factory,
+            self._limit,
+            gpus=self._gpus,
+            threads=self._threads,
+            environment=self._environment,
+        )
+        pool: Pool[Item] = Pool(crew, queue, self._deadline)
         self.health = pool.health
         try:
             while not pool.idle:
-                pool.resize()
-                pool.feed()
-                yield from pool.collect(_POLL)
-                yield from pool.expire()
+                yield from pool.step(_POLL)
         finally:
             pool.stop()
 
-    def _hire(self, factory: Factory[Item, Result]) -> Callable[[], Any]:
-        """Return what starts one actor with this factory."""
-        environment = worker_environment(self._threads, self._gpus) | self._environment
-        actor = ray.remote(Host).options(
-            num_cpus=self._threads,
-            num_gpus=self._gpus,
-            max_restarts=0,
-            max_task_retries=0,
-            enable_task_events=False,
-            runtime_env={"env_vars": environment},
-        )
-        return lambda: actor.remote(factory)
-
-    def _limit(self) -> int:
-        """Return how many workers there may be."""
-        have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        if self._gpus and self._owns_ray and have.get("GPU", 0) < self._gpus:
+    def _require_gpus(self) -> None:
+        """Refuse, before anything starts, GPUs that a machine of our own hasn't got."""
+        have = ray.cluster_resources().get("GPU", 0)  # type: ignore[no-untyped-call]
+        if self._gpus and self._owns_ray and self._address == LOCAL and have < self._gpus:
             raise EngineError(
-                f"each worker needs {self._gpus:g} GPU but Ray sees {have.get('GPU', 0):g} on this"
+                f"each worker needs {self._gpus:g} GPU but Ray sees {have:g} on this"
                 " machine; set engine.device=cpu or use a machine with a GPU"
             )
+
+    def _limit(self) -> int:
+        """Return how many workers there may be now: as many as were asked for, or as fit."""
         if self._workers is not None:
             return self._workers
-        share = have.get("GPU", 0) // self._gpus if self._gpus else have["CPU"] // self._threads
-        return max(int(share), 1)
+        each = {"CPU": float(self._threads)} | ({"GPU": self._gpus} if self._gpus else {})
+        return max(room_for(each), 1)
 
     def _connect(self) -> None:
         """Find Ray, or start a private one that has room for the workers."""

@@ -1,4 +1,4 @@
-"""How much room a Ray cluster has for workers that must all be there at once."""
+"""How much room a Ray cluster has for workers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,21 @@ def has_room(each: Mapping[str, float], count: int) -> bool:
         each: What one worker needs, by Ray's names of resources; on one machine.
         count: How many workers.
     """
-    if (most := largest()) and all(most.get(k, 0) >= v * count for k, v in each.items()):
-        return True
-    fitting = (min(node.get(k, 0) // v for k, v in each.items()) for node in _machines())
-    return sum(fitting) >= count
+    return room_for(each) >= count
+
+
+def room_for(each: Mapping[str, float]) -> int:
+    """How many workers of a kind fit now, or may once an autoscaler has added machines.
+
+    Args:
+        each: What one worker needs, by Ray's names of resources; on one machine.
+    """
+    here = sum(_share(node, each) for node in _machines())
+    return max(here, _share(largest(), each))
+
+
+def _share(have: Mapping[str, float], each: Mapping[str, float]) -> int:
+    return int(min(have.get(name, 0) // need for name, need in each.items()))
 
 
 def gpus_at_most() -> int:

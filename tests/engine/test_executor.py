@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from longwang_ray.engine import EngineError, SerialExecutor, StopRun
-from longwang_ray.engine.executor import JobQueue
+from longwang_ray.engine.jobs import JobQueue
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,10 @@ def test_the_queue_knows_what_is_left():
     first, second = queue.take(), queue.take()
     assert (queue.waiting, queue.open) == (1, 3)
     queue.done(first, None, 0.0)
-    assert queue.failed(second, "why") is None
+    assert queue.failed(second, "why", 1.0) is None
     assert (queue.waiting, queue.open) == (2, 2)
     assert queue.take() is second
-    assert queue.failed(second, "why").attempts == 2
+    assert queue.failed(second, "why", 1.0).attempts == 2
     assert (queue.waiting, queue.open, queue.exhausted) == (1, 1, False)
     queue.done(queue.take(), None, 0.0)
     assert (queue.open, queue.exhausted) == (0, True)
