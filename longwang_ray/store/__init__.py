@@ -9,7 +9,7 @@ status    how far it is (journal: what runs say of themselves)
 """
 
 from longwang_ray.store.ensemble import create_store, finished, missing, open_ensemble
-from longwang_ray.store.journal import Journal, RunRecord, given_up, read_runs
+from longwang_ray.store.journal import Journal, RunRecord, given_up, read_runs, running
 from longwang_ray.store.ledger import Ledger
 from longwang_ray.store.metadata import GroupSpec, recipe_hash
 from longwang_ray.store.objects import StoreError
@@ -38,6 +38,7 @@ __all__ = [
     "open_ensemble",
     "read_runs",
     "recipe_hash",
+    "running",
     "seal",
     "status",
     "verify",

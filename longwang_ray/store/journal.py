@@ -29,6 +29,7 @@ EVERY = 15.0
 """Seconds between two replacements of a run's object."""
 MOST_GIVEN_UP = 100
 """Tiles whose reason is kept; the number of all is ``failed``."""
+_RECENT = 20
 _LONGEST = 300
 _PATIENCE = 30.0
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
@@ -195,6 +196,15 @@ def read_runs(
         except (ValueError, TypeError) as error:
             log.debug("%s: %s", key, error)
     return runs
+
+
+def running(url: str, storage_options: Mapping[str, Any] | None = None) -> list[RunRecord]:
+    """Read the records of the runs that write to a store now, by their own word.
+
+    One whose driver was killed a minute ago may still be among them.
+    """
+    runs = read_runs(url, most=_RECENT, storage_options=storage_options)
+    return [run for run in runs if run.state == "running" and not run.is_silent()]
 
 
 def given_up(runs: Iterable[RunRecord]) -> dict[str, str]:

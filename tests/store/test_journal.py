@@ -14,7 +14,7 @@ import xarray as xr
 import zarr
 
 from longwang_ray.store import create_store, finished, journal, seal, verify
-from longwang_ray.store.journal import Journal, RunRecord, discreet, given_up, read_runs
+from longwang_ray.store.journal import Journal, RunRecord, discreet, given_up, read_runs, running
 from tests.fakes.gcs import FakeGcs, Fault
 
 GROUP = "CMCC-CM2-SR5/historical/r1i1p1f1"
@@ -88,6 +88,14 @@ def test_a_driver_that_was_killed_is_silent():
     assert not record.is_silent()
     assert record.is_silent(later)
     assert not replace(record, state="complete").is_silent(later)
+
+
+def test_runs_that_write_now_are_known_to_others(store):
+    Journal(store, begun()).write(state="stopped")
+    assert running(store) == []
+    book = Journal(store, begun())
+    book.write()
+    assert [run.run for run in running(store)] == [book.record.run]
 
 
 def test_a_later_run_that_wrote_a_tile_does_not_name_it():
