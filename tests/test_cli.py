@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -253,12 +255,126 @@ def test_a_disk_that_is_full_ends_the_run_at_once(yaml_file, told, monkeypatch):
 def test_a_tile_given_up_makes_the_run_incomplete(yaml_file, told, monkeypatch):
     from longwang_ray.run import worker
 
-    monkeypatch.setattr(worker, "sample_tile", lambda *_: 1 / 0)
-    code, out, err = told("run", yaml_file)
+    with monkeypatch.context() as broken:
+        broken.setattr(worker, "sample_months", lambda *_: 1 / 0)
+        code, out, err = told("run", yaml_file)
     assert code == INCOMPLETE
     assert "was given up: ZeroDivisionError" in out
     assert out.splitlines()[-1].startswith("not complete: 1 tiles are missing")
     assert "picture" not in out + err
+    code, out, _ = told("status", "out.zarr")
+    assert code == DONE
+    assert ": incomplete, " in out
+    assert "0 of 1; 1 given up" in out
+    (lost,) = (line for line in out.splitlines() if line.startswith("given up: "))
+    assert lost.endswith(": ZeroDivisionError: division by zero")
+    assert told("run", yaml_file)[0] == DONE
+    out = told("status", "out.zarr")[1]
+    assert "given up: " not in out
+    assert [": complete, " in out, ": incomplete, " in out] == [True, True], "both runs are told"
+
+
+def objects(out):
+    """Each line of an output, which must be one JSON object."""
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_events_for_machines(yaml_file, told):
+    code, out, err = told("run", yaml_file, "--json")
+    assert code == DONE
+    events = objects(out)
+    assert [one["event"] for one in events] == ["plan", "started", "progress", "finished"]
+    plan, started, progress, finished = events
+    assert plan["plan"][GROUP].startswith("1 realization of 8 × 16 cells")
+    assert (started["total"], started["already"], started["groups"]) == (1, 0, [GROUP])
+    assert (progress["done"], progress["total"], progress["failed"]) == (1, 1, 0)
+    assert progress["bytes_written"] > 0
+    assert progress["realization_years"] == pytest.approx(31 / 365, rel=1e-5)
+    assert (finished["complete"], finished["given_up"]) == (True, {})
+    assert finished["groups"] == [{"path": GROUP, "done": 1, "asked": 1, "complete": True}]
+    for words in ("memory of a worker", "intended use: demonstration", "picture: "):
+        assert words in err
+    assert "1/1 tiles" not in err, "progress is for machines now"
+    (run,) = objects(told("status", "out.zarr", "--json")[1])[0]["runs"]
+    assert run["run"] == started["run"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "last"),
+    [(KeyboardInterrupt(), 130, "stopped"), (ValueError("no such day"), FAILED, "failed")],
+)
+def test_the_last_event_says_how_it_ended(yaml_file, told, monkeypatch, error, code, last):
+    from longwang_ray.run import ensemble
+
+    def end(*_):
+        raise error
+
+    monkeypatch.setattr(ensemble, "seal", end)
+    found, out, err = told("run", yaml_file, "--json")
+    assert found == code
+    event = objects(out)[-1]
+    assert event["event"] == last
+    assert event.get("error") == (None if last == "stopped" else "ValueError: no such day")
+    assert "longwang run: " in err
+    (run,) = objects(told("status", "out.zarr", "--json")[1])[0]["runs"]
+    assert (run["state"], run["done"]) == (last, 1)
+
+
+def test_bad_input_is_an_event_too(yaml_file, told):
+    code, out, _ = told("run", yaml_file, "realizations=two", "--json")
+    assert code == FAILED
+    (event,) = objects(out)
+    assert event["event"] == "failed"
+    assert "realizations: expected a whole number" in event["error"]
+
+
+def test_a_plan_for_machines(yaml_file, told):
+    (plan,) = objects(told("plan", yaml_file, "--json")[1])
+    assert plan["tiles"] == "1 on 1 worker"
+    assert "memory of a worker" in plan
+
+
+def test_status_tells_of_runs_from_the_store_alone(yaml_file, told):
+    assert told("run", yaml_file)[0] == DONE
+    code, out, _ = told("status", "out.zarr")
+    assert code == DONE
+    lines = [line for line in out.splitlines() if line.startswith("run ")]
+    assert len(lines) == 1
+    assert ": complete, 20" in lines[0]
+    assert "1 of 1" in out
+    assert "0.0849 realization-years, " in out
+
+    (found,) = objects(told("status", "out.zarr", "--json")[1])
+    assert found.keys() == {"groups", "runs", "given_up"}
+    (group,), (run,) = found["groups"], found["runs"]
+    assert (group["path"], group["done"], group["asked"]) == (GROUP, 1, 1)
+    assert (run["state"], run["done"], run["total"], run["silent"]) == ("complete", 1, 1, False)
+
+
+def test_status_of_a_run_that_goes_on_and_of_one_that_was_killed(yaml_file, told):
+    from longwang_ray.store import Journal, RunRecord
+
+    assert told("run", yaml_file)[0] == DONE
+    begun = RunRecord.begin([GROUP], {}, total=64, already=3)
+    book = Journal("out.zarr", begun)
+    book.write(
+        done=12, rate=0.035, seconds_left=1620.0, workers_alive=3, workers_wanted=4, retried=2,
+        realization_years=3.14159, bytes_written=2**31,
+    )  # fmt: skip
+    out = told("status", "out.zarr")[1]
+    for words in (
+        ": running; last sign of life",
+        "12 of 64, 3 of them before it began",
+        "3.14 realization-years, 2 GiB",
+        "2.1 tiles/min, 27 min 0 s left",
+        "3 of 4",
+        "retried  2",
+    ):
+        assert words in out
+    old = replace(book.record, updated="2026-01-01T00:00:00Z")
+    next(Path("out.zarr").rglob(f"{begun.run}.json")).write_bytes(old.to_json())
+    assert "no sign of life since 2026-01-01T00:00:00Z" in told("status", "out.zarr")[1]
+    assert objects(told("status", "out.zarr", "--json")[1])[0]["runs"][0]["silent"]
 
 
 @pytest.mark.parametrize("command", ["status", "verify", "plot"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from longwang_ray import __version__
-from longwang_ray.cli import priors, runs
+from longwang_ray.cli import priors, runs, status
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -30,9 +30,19 @@ def make_parser() -> argparse.ArgumentParser:
         )
         return one
 
-    _configured(add("plan", runs.plan, "print what a run would do, and start nothing"))
-    _configured(add("run", runs.run, "sample what a configuration asks for and is not there yet"))
-    _stored(add("status", runs.status, "tell how far a store is"))
+    plan = add("plan", runs.plan, "print what a run would do, and start nothing")
+    _configured(plan).add_argument("--json", action="store_true", help="as one JSON object")
+    run = add("run", runs.run, "sample what a configuration asks for and is not there yet")
+    _configured(run).add_argument(
+        "--json", action="store_true", help="events on standard output, one JSON object a line"
+    )
+    run.add_argument(
+        "--repair",
+        action="store_true",
+        help="read the store first; sample damaged shards anew",
+    )
+    told = add("status", status.status, "tell how far a store and its runs are")
+    _stored(told).add_argument("--json", action="store_true", help="as one JSON object")
     verify = _stored(add("verify", runs.verify, "read a whole store and check it"))
     verify.add_argument(
         "--tolerance", type=float, default=1e-3, help="relative closure allowed (default 1e-3)"

@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
-from longwang_ray.cli.output import DONE, FAILED, INCOMPLETE, print_pairs
+from longwang_ray.cli.output import (
+    DONE,
+    FAILED,
+    INCOMPLETE,
+    object_of,
+    print_object,
+    print_pairs,
+)
+
+if TYPE_CHECKING:
+    from longwang_ray.run.report import Events
 
 MOST_PROBLEMS = 20
 """Problems that ``verify`` prints; a store without its shards has millions."""
@@ -17,48 +30,61 @@ def plan(options: argparse.Namespace) -> int:
     from longwang_ray.config import load_config
     from longwang_ray.run import describe_plan, plan_ensemble
 
-    print_pairs(describe_plan(plan_ensemble(load_config(options.config, options.overrides))))
+    pairs = describe_plan(plan_ensemble(load_config(options.config, options.overrides)))
+    if options.json:
+        print_object(object_of(pairs))
+    else:
+        print_pairs(pairs)
     return DONE
 
 
 def run(options: argparse.Namespace) -> int:
-    """Sample what is not there yet, and draw it."""
+    """Sample what is not there yet, and draw it; with ``--json`` standard output has events."""
+    if not options.json:
+        return _run(options, None)
+    from longwang_ray.run.report import Events
+
+    events = Events(sys.stdout)
+    with _end_told(events):
+        return _run(options, events)
+
+
+def _run(options: argparse.Namespace, events: Events | None) -> int:
     from longwang_ray.config import load_config
-    from longwang_ray.run import describe_plan, plan_ensemble, run_ensemble
+    from longwang_ray.run import describe_plan, execute, plan_ensemble
 
+    stream = sys.stderr if events else sys.stdout
     prepared = plan_ensemble(load_config(options.config, options.overrides))
-    print_pairs(describe_plan(prepared))
-    summary = run_ensemble(prepared)
+    pairs = describe_plan(prepared)
+    print_pairs(pairs, stream=stream)
+    if events:
+        events.tell("plan", plan=object_of(pairs))
+    summary = execute(prepared, viewers=[events] if events else None, repair=options.repair)
     for line in summary.lines():
-        print(line)
-    if not summary.complete:
-        return INCOMPLETE
+        print(line, file=stream)
+    if summary.complete:
+        try:
+            _draw(summary.store, summary.groups[0].path, None, None, stream)
+        except (ValueError, OSError) as error:  # the rain is there: a picture is only a picture
+            print(f"no picture: {error}", file=sys.stderr)
+    if events:
+        events.finished(summary)
+    return DONE if summary.complete else INCOMPLETE
+
+
+@contextmanager
+def _end_told(events: Events) -> Iterator[None]:
+    """Let the last event say how it ended, where it was not with a summary."""
+    from longwang_ray.run.report import is_stop
+
     try:
-        _draw(summary.store, summary.groups[0].path, None, None)
-    except (ValueError, OSError) as error:  # the rain is there: a picture is only a picture
-        print(f"no picture: {error}", file=sys.stderr)
-    return DONE
-
-
-def status(options: argparse.Namespace) -> int:
-    """Tell how far a store is."""
-    from longwang_ray.store import status
-
-    for group in status(options.store):
-        share = group.done / group.asked if group.asked else 0.0
-        print(f"{group.path}: {group.done} of {group.asked} shards ({share:.0%})")
-        pairs = [
-            ("realizations", str(group.realizations)),
-            ("complete", ", ".join(map(_words, group.periods)) or "no period yet"),
-            ("intended use", group.intended_use),
-            ("recipe", group.recipe[:16]),
-        ]
-        if group.unsigned:
-            pairs.append(("without receipt", f"{group.unsigned} shards, checked by the next run"))
-        if group.rejected:
-            pairs.append(("later differing copies", f"{group.rejected}; the first was kept"))
-        print_pairs(pairs, indent=2)
-    return DONE
+        yield
+    except BaseException as error:
+        if is_stop(error):
+            events.tell("stopped")
+        else:
+            events.tell("failed", error=f"{type(error).__name__}: {error}")
+        raise
 
 
 def verify(options: argparse.Namespace) -> int:
@@ -77,10 +103,6 @@ def verify(options: argparse.Namespace) -> int:
     )
     print(f"{options.store}: " + ("verified" if found.ok else f"problems: {len(found.problems)}"))
     return DONE if found.ok else FAILED
-
-
-def _words(period: str) -> str:
-    return period.replace("/", " to ")
 
 
 def plot(options: argparse.Namespace) -> int:
@@ -124,7 +146,13 @@ def _evaluate_truth(path: str, overrides: list[str]) -> int:
     return DONE
 
 
-def _draw(store: str, group: str | None, month: str | None, output: Path | None) -> None:
+def _draw(
+    store: str,
+    group: str | None,
+    month: str | None,
+    output: Path | None,
+    stream: TextIO | None = None,
+) -> None:
     from longwang_ray.evaluation.from_store import draw_store
 
     figure = draw_store(store, group, month)
@@ -132,4 +160,4 @@ def _draw(store: str, group: str | None, month: str | None, output: Path | None)
     local = Path(store.rstrip("/")).parent if "://" not in store else Path()
     target = output or local / f"{name}.png"
     figure.savefig(target, dpi=150)
-    print(f"picture: {target}")
+    print(f"picture: {target}", file=stream)

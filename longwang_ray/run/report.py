@@ -14,13 +14,16 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from longwang_ray.engine import Health, Measure, Outcome, Snapshot, Viewer, watch
 from longwang_ray.engine.screens import JsonLines, duration, screen, size
 from longwang_ray.run.planning import Prepared
 from longwang_ray.run.worker import TileReport
 from longwang_ray.store.journal import EVERY, MOST_GIVEN_UP, Journal, RunRecord
+
+if TYPE_CHECKING:  # it imports this module
+    from longwang_ray.run.ensemble import RunSummary
 
 __all__ = ["Events", "Report", "duration", "is_stop", "measures_of", "size"]
 
@@ -36,15 +39,16 @@ class Events(JsonLines):
     ========  ==================================================================================
     event     keys
     ========  ==================================================================================
-    plan      name → value, as ``longwang plan`` prints them
-    started   run, store, groups, total, already
+    plan      plan: name → value, as ``longwang plan`` prints them
+    started   run, groups, total, already
     progress  done (``already`` included), already, failed, total, retried, elapsed, rate,
               seconds_left, waiting, workers_alive, workers_wanted, realization_years,
               bytes_written; seconds, tiles a second, null where unknown
     retried   key, attempts: a tile that was done at last
     given_up  key, attempts, error
-    finished  store, complete, tiles, already, given_up (key → why), seconds, groups
-    stopped   signal
+    finished  store, complete, tiles, already, given_up (key → why), seconds, and of each of
+              groups: path, done, asked (shards), complete
+    stopped   none: by SIGINT or SIGTERM
     failed    error
     ========  ==================================================================================
 
@@ -58,6 +62,20 @@ class Events(JsonLines):
             self.tell("given_up", **known)
         elif outcome.attempts > 1:
             self.tell("retried", key=outcome.key, attempts=outcome.attempts)
+
+    def finished(self, summary: RunSummary) -> None:
+        """Tell what a run has done."""
+        names = ("path", "done", "asked", "complete")
+        self.tell(
+            "finished",
+            store=summary.store,
+            complete=summary.complete,
+            tiles=summary.tiles,
+            already=summary.already,
+            given_up=dict(summary.failed),
+            seconds=round(summary.seconds, 3),
+            groups=[{name: getattr(group, name) for name in names} for group in summary.groups],
+        )
 
 
 class Report:
