@@ -113,6 +113,8 @@ class Meter:
         count = self._done + self._failed
         self._seconds += (seconds - self._seconds) / min(count, _MARKS)
         now, mark = self._clock(), self._marks
+        if count == 1:  # the time that workers took to start is not part of the rate
+            mark[0] = (max(self._began, now - seconds), 0)
         spacing = max(_SHORTEST, _ROUNDS * self._seconds) / _MARKS
         if len(mark) > 1 and now - mark[-2][0] < spacing:
             mark[-1] = (now, count)

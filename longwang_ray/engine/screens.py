@@ -74,7 +74,7 @@ def line(shot: Snapshot, unit: str, measures: Sequence[Measure] = ()) -> str:
         per, rate = ("s", shot.rate) if shot.rate >= 1 else ("min", shot.rate * 60)
         parts.append(f"{rate:.3g} {unit}s/{per}")
     parts.append(f"{duration(shot.elapsed)} gone")
-    if shot.seconds_left is not None:
+    if shot.seconds_left:
         parts.append(f"{duration(shot.seconds_left)} left")
     if shot.wanted:
         parts.append(f"{shot.alive}/{shot.wanted} workers")

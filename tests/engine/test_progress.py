@@ -50,6 +50,14 @@ def test_rate_and_time_left():
     assert meter.snapshot().rate == 2 / 80
 
 
+def test_the_start_of_workers_is_not_part_of_the_rate():
+    clock = Clock()
+    meter = Meter(total=4, clock=clock)
+    for clock.now in (610.0, 620.0):
+        meter.add(outcome(seconds=10.0))
+    assert (meter.snapshot().rate, meter.snapshot().seconds_left) == (0.1, 20.0)
+
+
 def test_rate_follows_the_last_outcomes():
     clock = Clock()
     meter = Meter(total=None, clock=clock)
@@ -88,8 +96,8 @@ def test_one_line_says_it_all():
         line(meter.snapshot(), "tile", [YEARS]) == "0/4 tiles · 0 s gone · 1/2 workers · 3 retried"
     )
     clock.now = 120.0
-    meter.add(outcome(attempts=2))
-    meter.add(outcome(ok=False))
+    meter.add(outcome(attempts=2, seconds=120.0))
+    meter.add(outcome(ok=False, seconds=120.0))
     assert line(meter.snapshot(), "tile", [YEARS]) == (
         "1/4 tiles · 0.5 years · 1 tiles/min · 2 min 0 s gone · 2 min 0 s left · 1/2 workers"
         " · 3 retried · 1 FAILED"
