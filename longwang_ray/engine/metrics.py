@@ -24,6 +24,8 @@ from longwang_ray.engine.screens import Viewer
 
 SECONDS = [digit * 10.0**power for power in range(-2, 4) for digit in (1, 2, 5)]
 """Bounds of the histogram; its sum is as exact as these, since Ray adds up their midpoints."""
+_MOST = 100_000
+"""Tiles whose seconds may wait to be recorded."""
 COUNTED = {
     "longwang_tiles_done_total": "tiles done",
     "longwang_tiles_failed_total": "tiles given up",
@@ -48,7 +50,7 @@ class Metrics(Viewer):
 
     def __init__(self, stages: Callable[[Any], Mapping[str, float]]) -> None:
         self._stages = stages
-        self._took: deque[Mapping[str, float]] = deque()
+        self._took: deque[Mapping[str, float]] = deque(maxlen=_MOST)
         self._counted = dict.fromkeys(COUNTED, 0.0)
         self._instruments: _Instruments | None = None
 
