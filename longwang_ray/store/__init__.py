@@ -1,6 +1,6 @@
 """What comes out: sharded Zarr v3, each shard one object that is written once.
 
-objects   put once, replace, list, on any filesystem
+objects   put once, replace, list, on a disk, in a bucket (disk; cloud: gcs, s3), in memory
 shards    rounding and encoding (writer: the thread; receipts: what was written)
 metadata  what stands in a group before any rain does
 ensemble  make, resume, list what is missing, open (groups: what a group says of itself)
@@ -8,11 +8,18 @@ ledger    how well each month was met; seal joins them; verify does not believe 
 status    how far it is (journal: what runs say of themselves)
 """
 
-from longwang_ray.store.ensemble import create_store, finished, missing, open_ensemble
+from longwang_ray.store.ensemble import (
+    create_store,
+    finished,
+    missing,
+    open_ensemble,
+    open_tree,
+)
+from longwang_ray.store.errors import StoreError, StoreRefused, StoreUnreachable
 from longwang_ray.store.journal import Journal, RunRecord, given_up, read_runs, running
 from longwang_ray.store.ledger import Ledger
 from longwang_ray.store.metadata import GroupSpec, recipe_hash
-from longwang_ray.store.objects import StoreError
+from longwang_ray.store.objects import require_room
 from longwang_ray.store.receipts import Receipt
 from longwang_ray.store.seal import Sealed, seal
 from longwang_ray.store.status import GroupStatus, status
@@ -30,14 +37,18 @@ __all__ = [
     "Sealed",
     "ShardWriter",
     "StoreError",
+    "StoreRefused",
+    "StoreUnreachable",
     "Verification",
     "create_store",
     "finished",
     "given_up",
     "missing",
     "open_ensemble",
+    "open_tree",
     "read_runs",
     "recipe_hash",
+    "require_room",
     "running",
     "seal",
     "status",

@@ -50,8 +50,11 @@ def create_store(
     Raises:
         StoreError: The place holds something else, or a group was made by another recipe; nothing
             has been written then.
+        StoreRefused: The place is not there, or may not be written.
+        StoreUnreachable: It does not answer.
     """
     place, specs = Place(url, storage_options), list(groups)
+    place.require_ready()
     _require_ours(place)
     known = {spec.group.path: read_json(place, f"{spec.group.path}/zarr.json") for spec in specs}
     for spec in specs:
@@ -105,23 +108,38 @@ def open_ensemble(
     Raises:
         StoreError: There is no such group, or more than one to choose from.
     """
-    paths = group_paths(Place(url, storage_options))
+    place = Place(url, storage_options)
+    paths = group_paths(place)
     if group is None and len(paths) == 1:
         group = paths[0]
     if group not in paths:
         asked = "name one of its groups" if group is None else f"it has no group {group}"
         raise StoreError(f"{url}: {asked}: {', '.join(paths) or 'it has none'}")
-    options = dict(storage_options) if storage_options else None
-    opened: xr.Dataset = xr.open_zarr(url, group=group, storage_options=options)
+    opened: xr.Dataset = xr.open_zarr(url, group=group, storage_options=place.options or None)
     return opened
+
+
+def open_tree(url: str, storage_options: Options = None) -> xr.DataTree:
+    """Open all groups of a store as a tree, each as :func:`open_ensemble` opens one.
+
+    Args:
+        url: The store.
+        storage_options: For the filesystem.
+
+    Raises:
+        StoreError: There is no store of ours.
+    """
+    place = Place(url, storage_options)
+    group_paths(place)
+    options = place.options or None
+    tree: xr.DataTree = xr.open_datatree(url, engine="zarr", storage_options=options)
+    return tree
 
 
 def _require_ours(place: Place) -> None:
     """Refuse a place that holds anything but a store of ours."""
     root = read_json(place, "zarr.json")
     ours = root is not None and MARK in root.get("attributes", {})
-    if place.fs.isfile(place.root):
-        raise StoreError(f"output.path: {place.url} is a file; choose another path")
     if not ours and next(place.listing(""), None) is not None:
         raise StoreError(
             f"output.path: {place.url} holds files that are not a store of longwang_ray, and"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from longwang_ray.domain.layout import Group
 from longwang_ray.store.ledger import Ledger, put_ledger
-from longwang_ray.store.objects import Place
+from longwang_ray.store.objects import PATIENCE, Place
 from longwang_ray.store.receipts import Index, Receipt
 from longwang_ray.store.shards import ShardStore
 
@@ -33,6 +33,7 @@ class ShardWriter:
         url: The store.
         storage_options: For the filesystem.
         depth: Shards that may wait.
+        patience: Seconds for which a place that does not answer is asked again; the shards wait.
 
     Attributes:
         seconds: What the shards of the last :meth:`flush` took, by stage: ``encode``, ``put``.
@@ -44,8 +45,9 @@ class ShardWriter:
         *,
         storage_options: Mapping[str, Any] | None = None,
         depth: int = 2,
+        patience: float = PATIENCE,
     ) -> None:
-        self._place = Place(url, storage_options)
+        self._place = Place(url, storage_options, patience)
         self._stores: dict[str, ShardStore] = {}
         self._queue: queue.Queue[_Work | None] = queue.Queue(maxsize=depth)
         self._receipts: list[Receipt] = []

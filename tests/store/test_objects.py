@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +15,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from longwang_ray.store.objects import Place
+from longwang_ray.store import objects
+from longwang_ray.store.errors import StoreError, StoreRefused, StoreUnreachable
+from longwang_ray.store.objects import Place, require_room
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -55,7 +59,7 @@ def test_a_failed_write_leaves_nothing(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreRefused, match=r"the disk is full; make room.*No space left"):
         Place(str(tmp_path)).put_once("x", b"data")
     assert os.listdir(tmp_path) == []
 
@@ -92,32 +96,82 @@ def test_only_what_dead_writers_left_is_swept(tmp_path):
     assert left == {alive, fresh, foreign}
 
 
-class Bucket:
-    """A filesystem that takes what gcsfs takes, and loses the answer of a put when told to."""
+def test_a_fault_that_passes_is_waited_out_and_told_in_two_lines(tmp_path, monkeypatch, caplog):
+    """A network disk whose server is away: asked again with growing pauses, then written."""
+    place, fsync, pauses = Place(str(tmp_path)), os.fsync, []
+    answers = iter([errno.ESTALE, errno.ETIMEDOUT, None])
 
-    def __init__(self):
-        self.calls, self.held, self.lose = [], {}, False
+    def away(file):
+        if (number := next(answers)) is not None:
+            raise OSError(number, os.strerror(number))
+        fsync(file)
 
-    def pipe_file(self, path, data, mode="overwrite", metadata=None):
-        self.calls.append((path, mode, metadata))
-        if mode == "create" and path in self.held:
-            raise FileExistsError(path)
-        self.held[path] = data
-        if self.lose:  # the client sends again after the connection broke, and finds its own write
-            raise FileExistsError(path)
-
-    def cat_file(self, path):
-        if path not in self.held:
-            raise FileNotFoundError(path)
-        return self.held[path]
+    monkeypatch.setattr(os, "fsync", away)
+    monkeypatch.setattr(objects.time, "sleep", pauses.append)
+    assert place.put_once("a/x", b"data")
+    assert pauses == [1, 2]
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2
+    assert said[0].startswith(f"{tmp_path}/a/x: [Errno 116]")
+    assert "asking again for up to 600 s" in said[0]
+    assert "a/x: reached after" in said[1]
 
 
-def test_buckets_are_asked_to_create_with_metadata(monkeypatch):
-    bucket = Bucket()
-    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda url, **_: (bucket, "b/o"))
-    place = Place("gs://b/o")
-    assert place.put_once("k", b"data", {"sha256": "1"})
-    assert bucket.calls == [("b/o/k", "create", {"sha256": "1"})]
-    bucket.lose = True
-    assert not place.put_once("l", b"data")
-    assert place.read("l") == b"data"
+def test_patience_ends_with_what_is_safe(tmp_path, monkeypatch):
+    def away(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", away)
+    monkeypatch.setattr(objects, "FIRST_PAUSE", 0.01)
+    with pytest.raises(StoreUnreachable, match=r"x: not reachable since .* the same command"):
+        Place(str(tmp_path), patience=0.05).put_once("x", b"data")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EDQUOT])
+def test_what_cannot_pass_is_told_at_once(tmp_path, monkeypatch, number):
+    def refuse(_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(StoreRefused, match=r"out: (the|this) .*; .*Errno"):
+        Place(str(tmp_path / "out")).require_ready()
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_probe_leaves_nothing_and_a_file_in_the_way_is_told(tmp_path):
+    (tmp_path / "file").write_text("x")
+    Place(str(tmp_path / "a/b/c")).require_ready()
+    assert os.listdir(tmp_path) == ["file"]
+    for place in ("file", "file/out.zarr"):
+        with pytest.raises(StoreRefused, match=r"a part of the path is a file.*is a file.*/file"):
+            Place(str(tmp_path / place)).require_ready()
+    assert Place(str(tmp_path)).read("file/x") is None
+    assert not Place(str(tmp_path)).exists("file/x")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("gopher://x/y", "gopher"), ("s3://x/y", r"pip install 'longwang-ray\[s3\]'")],
+)
+def test_a_filesystem_that_is_not_there_is_named(url, said, monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)  # as if it were not installed
+    monkeypatch.setattr(sys.modules["fsspec.registry"], "_registry", {})
+    with pytest.raises(StoreError, match=said):
+        Place(url)
+
+
+def test_room_is_asked_of_the_disk_where_the_store_will_be(tmp_path):
+    require_room(str(tmp_path / "not/yet"), 1)
+    free = shutil.disk_usage(tmp_path).free
+    with pytest.raises(StoreRefused, match=r"will write .* GB and the disk has .* GB free"):
+        require_room(str(tmp_path / "not/yet"), 2 * free)
+    require_room("memory://x", 2 * free)
+
+
+def test_what_is_moved_lies_under_its_new_name(place):
+    place.put_once("a/b", b"data")
+    assert place.move("a/b", "c/d")
+    assert not place.move("a/b", "c/e")
+    assert place.read("c/d") == b"data"
+    assert (place.exists("a/b"), place.exists("c/d"), place.exists("c")) == (False, True, False)
