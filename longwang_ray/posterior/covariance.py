@@ -69,8 +69,9 @@ class Measured:
         def spread(field: Tensor) -> Tensor:
             _, t, i, j = field.shape
             days, rows, columns = errors.kernels((t, i, j), self.closed)
-            mixed = torch.einsum("ab,btij->atij", channels, field)
-            return rows @ torch.einsum("st,atij->asij", days, mixed) @ columns
+            field = torch.einsum("ab,btij->atij", channels, field)  # one name: each is dropped
+            field = torch.einsum("st,atij->asij", days, field)
+            return rows @ field @ columns
 
         return spread
 

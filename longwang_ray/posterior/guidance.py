@@ -126,10 +126,8 @@ class HeadGuidance:
         errors, read = self.covariance(t), self.read(t)
         observed, scale = self.observation, self.scale
         aim, error = scale(observed.mean), observed.std * scale.slope(observed.mean)
-        rain, pulled = read.steepness(estimate)
-        local = _local(pulled, read, self.operator, observed)
-        seen = self.operator(rain)
-        spread = error.square() + scale.slope(seen).square() * local.row_sums(errors)
+        seen, sums = self._steepness(estimate, read, errors)
+        spread = error.square() + scale.slope(seen).square() * sums
         weight = torch.zeros_like(aim)
         for later in range(self.passes):
             if later:
@@ -137,10 +135,24 @@ class HeadGuidance:
             open_yet = aim - scale(seen) - error.square() * weight
             step = torch.where(observed.counts, open_yet / spread, 0.0)
             weight = weight + step
-            pull = self.operator.transpose(scale.slope(seen) * step)
-            move = errors(read.pull_back(estimate, pull))
-            estimate = estimate + move.clamp(-LARGEST_MOVE, LARGEST_MOVE)
+            estimate = self._moved(estimate, scale.slope(seen) * step, read, errors)
         return estimate
+
+    # Fields of the whole extent live in the two below and not longer: they are what a tile costs.
+
+    def _steepness(self, estimate: Tensor, read: Reader, errors: Spread) -> tuple[Tensor, Tensor]:
+        """What is seen of an estimate, and the row sums there."""
+        rain, pulled = read.steepness(estimate)
+        seen = self.operator(rain)
+        del rain
+        local = _local(pulled, read, self.operator, self.observation)
+        del pulled
+        return seen, local.row_sums(errors)
+
+    def _moved(self, estimate: Tensor, pull: Tensor, read: Reader, errors: Spread) -> Tensor:
+        """``x̂ + C Jᵀ Aᵀ Δw``, no further than a pass may."""
+        move = errors(read.pull_back(estimate, self.operator.transpose(pull)))
+        return estimate + move.clamp_(-LARGEST_MOVE, LARGEST_MOVE)
 
 
 class _Local(NamedTuple):

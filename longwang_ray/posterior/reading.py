@@ -99,24 +99,25 @@ class HeadReader:
 
     def pull_back(self, latent: Tensor, cotangent: Tensor) -> Tensor:
         """A few latent steps at a time, each with the neighbours that the head looks at."""
-        return self._read_and_pulled(latent, cotangent)[1]
+        pulled = torch.zeros_like(latent)
+        for part in self._parts(latent):
+            self._pull(latent, part, cotangent[part.days], pulled)
+        return pulled
 
     def steepness(self, latent: Tensor) -> tuple[Tensor, Tensor]:
         """Likewise."""
-        return self._read_and_pulled(latent, None)
-
-    def _read_and_pulled(self, latent: Tensor, cotangent: Tensor | None) -> tuple[Tensor, Tensor]:
-        """What is read, and ``Jᵀ g`` (``Jᵀ 1`` without ``g``)."""
-        pulled, read = torch.zeros_like(latent), []
-        for part in self._parts(latent):
-            seen = latent[:, part.seen].detach().requires_grad_()
-            with torch.enable_grad():
-                rain = self._read(seen, part)
-            back = torch.ones_like(rain) if cotangent is None else cotangent[part.days]
-            (grad,) = torch.autograd.grad(rain, seen, back)
-            pulled[:, part.seen] += grad
-            read.append(rain.detach())
+        pulled = torch.zeros_like(latent)
+        read = [self._pull(latent, part, None, pulled) for part in self._parts(latent)]
         return torch.cat(read), pulled
+
+    def _pull(self, latent: Tensor, part: _Part, back: Tensor | None, pulled: Tensor) -> Tensor:
+        """Read a part, and add its ``Jᵀ g`` (``Jᵀ 1`` without ``g``) to what is pulled."""
+        seen = latent[:, part.seen].detach().requires_grad_()
+        with torch.enable_grad():
+            rain = self._read(seen, part)
+        (grad,) = torch.autograd.grad(rain, seen, torch.ones_like(rain) if back is None else back)
+        pulled[:, part.seen] += grad
+        return rain.detach()
 
     def _parts(self, latent: Tensor) -> Iterator[_Part]:
         time, rows, columns = latent.shape[1:]

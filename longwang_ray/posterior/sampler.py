@@ -35,7 +35,7 @@ def sample(
 
     Args:
         denoise: A denoiser, guided or not.
-        noise: Unit normals, ``(channel, T, H, W)``.
+        noise: Unit normals, ``(channel, T, H, W)``; not kept beyond the first step.
         schedule: ``α`` and ``σ`` over time.
         steps: Denoiser evaluations.
         order: 1, as published, or 2.
@@ -46,16 +46,28 @@ def sample(
     times = torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64)[:-1]
     alphas, sigmas = schedule.alpha(times), schedule.sigma(times)
     logs = (sigmas / alphas).log().tolist()
-    x, estimate, before = sigmas[0].item() * noise, noise, None
+    device, x = noise.device, sigmas[0].item() * noise
+    del noise  # a field of the extent: whoever gave it away has one less
+    estimate, before = x, None
     for step in range(steps):
         alpha, sigma = alphas[step].item(), sigmas[step].item()
-        estimate = denoise(x, times[step].float().to(noise.device))
+        estimate = denoise(x, times[step].float().to(device))
         if step + 1 < steps:
             held = estimate
             if order == 2 and before is not None:
                 ratio = (logs[step] - logs[step + 1]) / (logs[step - 1] - logs[step])
                 held = estimate + 0.5 * ratio * (estimate - before)
-            epsilon = (x - alpha * held) / sigma
-            x = alphas[step + 1].item() * held + sigmas[step + 1].item() * epsilon
+            later = alphas[step + 1].item(), sigmas[step + 1].item()
+            x = _stepped(x, held, (alpha, sigma), later)
             before = estimate
+            del held
     return estimate
+
+
+def _stepped(
+    x: Tensor, held: Tensor, now: tuple[float, float], later: tuple[float, float]
+) -> Tensor:
+    """From ``(α, σ)`` to ``(α′, σ′)`` with the estimate held."""
+    (alpha, sigma), (alpha_later, sigma_later) = now, later
+    epsilon = (x - alpha * held) / sigma
+    return alpha_later * held + sigma_later * epsilon

@@ -143,11 +143,12 @@ def sample_latent(
         context = told if sampling.context and prior.denoiser.config.context else None
         denoise = BlendedDenoiser(blend, prior.denoiser, context)
         guided = guide(denoise, prior, tile, monthly, sampling)
-        noise = noise_field(key, extent, prior.channels, prior.lattice)
-        field = torch.from_numpy(noise).to(blend.device)
+        drawn = noise_field(key, extent, prior.channels, prior.lattice)
+        noise = [torch.from_numpy(drawn).to(blend.device)]
+        del drawn
     denoiser = prior.denoiser
-    with clock("sample"):
-        return sample(guided, field, denoiser.schedule, sampling.steps, denoiser.order)
+    with clock("sample"):  # popped: the noise is the sampler's alone, who drops it
+        return sample(guided, noise.pop(), denoiser.schedule, sampling.steps, denoiser.order)
 
 
 def guide(
