@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -239,15 +240,23 @@ def test_an_output_that_cannot_be_written(yaml_file, told, tmp_path):
 
 
 def test_a_disk_that_is_full_ends_the_run_at_once(yaml_file, told, monkeypatch):
-    from longwang_ray.store import ShardWriter
+    from longwang_ray.store.shards import ShardStore
 
     def full(*_):
-        raise OSError(28, "No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(ShardWriter, "flush", full)
-    code, _, err = told("run", yaml_file)
+    with monkeypatch.context() as patch:
+        true = ShardStore.put
+
+        def put(*how):
+            patch.setattr(os, "fsync", full)
+            return true(*how)
+
+        patch.setattr(ShardStore, "put", put)
+        code, _, err = told("run", yaml_file)
     assert code == FAILED
-    assert "longwang run: output.path: cannot write to" in err
+    assert "longwang run: output.path: " in err
+    assert "the disk is full; make room" in err
     assert "No space left" in err
     assert "fault of ours" not in err
 

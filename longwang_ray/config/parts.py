@@ -120,13 +120,17 @@ class TilingConfig(Part):
 
 
 class EngineConfig(Part):
-    """Who does the work; `threads` belong to one worker, `tile_timeout` is in seconds."""
+    """Who does the work; `threads` belong to one worker.
+
+    `tile_timeout` is in seconds: a worker that takes longer for a tile is stopped, and the tile is
+    tried by another. ``auto``: much longer than planned; null: never.
+    """
 
     kind: Literal["ray", "serial"] = "ray"
     workers: Positive | Literal["auto"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Positive = 1
-    tile_timeout: Annotated[float, Field(gt=0)] | None = None
+    tile_timeout: Annotated[float, Field(gt=0)] | Literal["auto"] | None = "auto"
 
 
 class OutputConfig(Part):

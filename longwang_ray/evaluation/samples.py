@@ -7,6 +7,7 @@ Closed rain is f · d, so one sample serves the scores before closing and after.
 
 from __future__ import annotations
 
+import errno
 import json
 import time
 from collections.abc import Mapping
@@ -31,7 +32,9 @@ from longwang_ray.posterior.decoding import DecodedMonth, decode_months
 from longwang_ray.posterior.observation import MonthlyRain
 from longwang_ray.posterior.tile import ALGORITHM_VERSION, Sampling, sample_latent
 from longwang_ray.prior.bundle import Prior, open_prior
-from longwang_ray.run.worker import HOPELESS
+
+HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+"""Errors of a disk that no retry can help."""
 
 GROUP = Group("truth", "evaluation", "r1")
 LEDGER = ("before", "after", "factor", "conflict")

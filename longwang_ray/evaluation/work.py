@@ -127,7 +127,7 @@ def carry_out(
             None if engine.workers == "auto" and on_cluster() else count,
             gpus=1 if device_of(engine) == "cuda" else 0,
             threads=engine.threads,
-            deadline=engine.tile_timeout,
+            deadline=None if engine.tile_timeout == "auto" else engine.tile_timeout,
         )
     failed = []
     with closing(executor) if isinstance(executor, RayExecutor) else nullcontext():

@@ -10,19 +10,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
+import xarray as xr
+
 from longwang_ray.config import RunConfig
-from longwang_ray.domain.plan import Tile
-from longwang_ray.engine import (
-    Outcome,
-    RayExecutor,
-    SerialExecutor,
-    StopRun,
-    watch,
-)
+from longwang_ray.engine import Outcome, RayExecutor, SerialExecutor, StopRun, Viewer
 from longwang_ray.engine.progress import duration
 from longwang_ray.posterior.observation import MonthlyRain
 from longwang_ray.run.planning import (
@@ -33,8 +28,20 @@ from longwang_ray.run.planning import (
     sampling_of,
 )
 from longwang_ray.run.recipe import group_spec
+from longwang_ray.run.report import Report
 from longwang_ray.run.worker import TileReport, WorkerFactory
-from longwang_ray.store import Sealed, StoreError, create_store, missing, seal
+from longwang_ray.store import (
+    Backlog,
+    Sealed,
+    StoreError,
+    create_store,
+    open_backlog,
+    open_ensemble,
+    open_tree,
+    require_room,
+    running,
+    seal,
+)
 
 log = logging.getLogger(__name__)
 CLOSED = 1e-6
@@ -102,46 +109,102 @@ def _closure(group: Sealed) -> str:
     )
 
 
-def run_ensemble(run: RunConfig | Prepared) -> RunSummary:
-    """Sample what is not there yet.
+def run_ensemble(run: RunConfig | Prepared) -> xr.Dataset | xr.DataTree:
+    """Sample what is not there yet, and open what came of it.
 
     Args:
         run: A configuration, or what :func:`plan_ensemble` made of it.
 
+    Returns:
+        The group ``pr(realization, time, lat, lon)`` in kg m-2 s-1, lazily; of several sources the
+        whole store, as a tree of such groups.
+
     Raises:
-        StoreError: if the store is another run's, or cannot be written.
+        StoreError: The store is another run's, or cannot be written.
+        Incomplete: Tiles were given up; the others are there.
+    """
+    summary = execute(run)
+    if not summary.complete:
+        raise Incomplete(summary)
+    if len(summary.groups) == 1:
+        return open_ensemble(summary.store, summary.groups[0].path)
+    return open_tree(summary.store)
+
+
+class Incomplete(RuntimeError):
+    """Tiles were given up; the others are on the store.
+
+    Args:
+        summary: How the run ended.
+    """
+
+    def __init__(self, summary: RunSummary) -> None:
+        super().__init__("\n".join(summary.lines()))
+        self.summary = summary
+
+
+def execute(
+    run: RunConfig | Prepared,
+    *,
+    viewers: Sequence[Viewer] | None = None,
+    repair: bool = False,
+) -> RunSummary:
+    """Sample what is not there yet.
+
+    Args:
+        run: A configuration, or what :func:`plan_ensemble` made of it.
+        viewers: Who is shown how far it is; None: who reads standard error.
+        repair: Whether shards are read first, and damaged ones moved aside and sampled again.
+
+    Raises:
+        StoreError: The store is another run's, or cannot be written.
     """
     started = time.monotonic()
     prepared = run if isinstance(run, Prepared) else plan_ensemble(run)
-    config = prepared.config
-    url, plan = config.output.path, prepared.plan
-    try:
-        fates = create_store(url, [group_spec(prepared, group) for group in plan.groups])
-    except OSError as error:
-        raise StoreError(
-            f"output.path: {url} cannot be written ({error}); choose another path"
-        ) from error
-    for path, fate in fates.items():
-        log.info("%s: %s in %s", path, fate, url)
-    todo = sum(1 for _ in missing(url, plan.tiles()))
+    url, plan = prepared.config.output.path, prepared.plan
+    backlog = _open(prepared, repair)
     failed: dict[str, str] = {}
-    if todo:
+    with Report(prepared, backlog.done, viewers) as report:
         try:
-            for outcome in _outcomes(prepared, missing(url, plan.tiles()), todo):
+            for outcome in _outcomes(prepared, backlog, report):
                 if not outcome.ok:
                     failed[outcome.key] = str(outcome.error)
         except StopRun as stop:
             raise StoreError(f"output.path: {stop}") from stop
-    sealed = seal(url, list(fates))
-    took, already = time.monotonic() - started, plan.n_tiles - todo
-    return RunSummary(url, tuple(sealed), todo - len(failed), already, failed, took)
+        sealed = seal(url, [group.group.path for group in plan.groups])
+    took, tiles = time.monotonic() - started, len(backlog) - len(failed)
+    return RunSummary(url, tuple(sealed), tiles, backlog.done, failed, took)
+
+
+def _open(prepared: Prepared, repair: bool) -> Backlog:
+    """Make the store or take it up, and find what is missing."""
+    url, plan = prepared.config.output.path, prepared.plan
+    fates = create_store(url, [group_spec(prepared, group) for group in plan.groups])
+    for path, fate in fates.items():
+        log.info("%s: %s in %s", path, fate, url)
+    for run in running(url):
+        log.warning(
+            "%s: run %s is writing there too; that harms nothing, but tiles are sampled twice",
+            *(url, run.run),
+        )
+    if repair:
+        from longwang_ray.store.repair import repair as repair_store  # TODO
+
+        for found in repair_store(url, plan.groups):
+            log.warning("%s", found)
+    backlog = open_backlog(url, plan.groups)
+    share = len(backlog) / backlog.n_tiles
+    require_room(url, int(plan.cost().bytes_written * share))
+    return backlog
 
 
 def _outcomes(
-    prepared: Prepared, tiles: Iterator[Tile], todo: int
+    prepared: Prepared, backlog: Backlog, report: Report
 ) -> Iterator[Outcome[TileReport]]:
+    """Have all that is missing sampled, by whomever the configuration names."""
     engine, device = prepared.config.engine, device_of(prepared.config)
-    total = prepared.plan.n_tiles
+    if not len(backlog):
+        return
     executor: RayExecutor | SerialExecutor
     if engine.kind == "serial":
         executor = SerialExecutor()
@@ -150,11 +213,12 @@ def _outcomes(
             None if engine.workers == "auto" and on_cluster() else prepared.workers,
             gpus=1 if device == "cuda" else 0,
             threads=engine.threads,
-            deadline=engine.tile_timeout,
+            deadline=prepared.deadline,
         )
     with closing(executor) if isinstance(executor, RayExecutor) else nullcontext():
-        results = executor.map(worker_factory(prepared, device), tiles, todo)
-        yield from watch(results, total, already=total - todo, health=lambda: executor.health)
+        factory = worker_factory(prepared, device)
+        outcomes = executor.map(factory, backlog.tiles(), len(backlog))
+        yield from report.watch(outcomes, lambda: executor.health)
 
 
 def worker_factory(prepared: Prepared, device: str) -> WorkerFactory:
@@ -172,6 +236,7 @@ def worker_factory(prepared: Prepared, device: str) -> WorkerFactory:
         store=absolute(config.output.path),
         device=device,
         threads=config.engine.threads,
+        memory=prepared.plan.cost().memory,
     )
 
 

@@ -25,6 +25,9 @@ from longwang_ray.prior.head import head_cell
 MEMORY_SHARE = 0.9
 """Of the machine's memory, what workers may plan for."""
 
+PATIENCE, SHORTEST_DEADLINE = 20.0, 1800.0
+"""By itself, a tile may take so many times what the plan says, and so many seconds at least."""
+
 WEAK = (
     "the prior doesn't know what its estimates are worth, and months are met loosely before "
     "closing; longwang train-head PRIOR --again --out FOLDER measures it"
@@ -47,6 +50,19 @@ class Prepared:
     prior: Prior
     sources: Mapping[str, MonthlySource]
     plan: Plan
+
+    @property
+    def deadline(self) -> float | None:
+        """Seconds after which a worker's tile is taken from it; None: never."""
+        asked = self.config.engine.tile_timeout
+        if asked != "auto":
+            return asked
+        return max(SHORTEST_DEADLINE, PATIENCE * self.tile_seconds)
+
+    @property
+    def tile_seconds(self) -> float:
+        """Seconds that a tile takes on this machine, on average."""
+        return self.plan.cost().seconds / self.plan.n_tiles
 
     @property
     def workers(self) -> int:
@@ -194,7 +210,15 @@ def describe_plan(prepared: Prepared) -> list[tuple[str, str]]:
         ("disk", f"{_bytes(cost.bytes_written)} in {n_shards:,} {_plural(n_shards, 'shard')}"),
         ("memory of a worker", _bytes(cost.memory)),
         ("time on this machine", f"about {duration(cost.seconds / workers)}"),
+        ("a tile", _one_tile(prepared)),
     ]
+
+
+def _one_tile(prepared: Prepared) -> str:
+    """What a tile takes, and so what a lost worker costs."""
+    took, deadline = duration(prepared.tile_seconds), prepared.deadline
+    late = "" if deadline is None else f", and is tried elsewhere after {duration(deadline)}"
+    return f"about {took}; whoever loses a worker loses half of that on average{late}"
 
 
 def _observed(prepared: Prepared) -> list[tuple[str, str]]:

@@ -6,7 +6,6 @@ there: no tile is held whole, and encoding and putting hide behind the decoding 
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,12 +23,11 @@ from longwang_ray.posterior.observation import MonthlyRain
 from longwang_ray.posterior.stopwatch import Stopwatch
 from longwang_ray.posterior.tile import Sampling, sample_months
 from longwang_ray.prior.bundle import open_prior
-from longwang_ray.store import Ledger, ShardWriter
+from longwang_ray.store import Ledger, ShardWriter, StoreRefused, StoreUnreachable
 from longwang_ray.store.objects import Place
 from longwang_ray.store.receipts import Index, read_receipt
 from longwang_ray.store.shards import ShardStore
 
-HOPELESS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """What torch says in errors that have no type of their own."""
 
@@ -183,10 +181,9 @@ def is_written(place: Place, tile: Tile) -> bool:
     path, shards = tile.group.path, tile.shard_indices
     if read_receipt(place, path, shards[-1]) is None:
         return False
-    place.fs.invalidate_cache()
     key = ShardStore(place, path).key
     return all(
-        place.fs.exists(place.path(key(shard))) and read_receipt(place, path, shard) is not None
+        place.exists(key(shard)) and read_receipt(place, path, shard) is not None
         for shard in shards
     )
 
@@ -196,10 +193,8 @@ def explained(job: WorkerFactory, tile: Tile) -> Iterator[None]:
     """Turn what no retry can help, and what has no words of its own, into errors that say so."""
     try:
         yield
-    except OSError as error:
-        if error.errno in HOPELESS:
-            raise StopRun(f"cannot write to {job.store}: {error}") from error
-        raise
+    except (StoreRefused, StoreUnreachable) as error:
+        raise StopRun(str(error)) from error
     except (MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise OutOfMemory(_too_small(job, tile)) from error

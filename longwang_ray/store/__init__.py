@@ -3,15 +3,15 @@
 objects   put once, replace, list, on a disk, in a bucket (disk; cloud: gcs, s3), in memory
 shards    rounding and encoding (writer: the thread; receipts: what was written)
 metadata  what stands in a group before any rain does
-ensemble  make, resume, list what is missing, open (groups: what a group says of itself)
+ensemble  make, resume, open (groups: what a group says of itself; backlog: what is missing)
 ledger    how well each month was met; seal joins them; verify does not believe them
 status    how far it is (journal: what runs say of themselves)
 """
 
+from longwang_ray.store.backlog import Backlog, open_backlog
 from longwang_ray.store.ensemble import (
     create_store,
     finished,
-    missing,
     open_ensemble,
     open_tree,
 )
@@ -27,6 +27,7 @@ from longwang_ray.store.verify import Problem, Verification, verify
 from longwang_ray.store.writer import ShardWriter
 
 __all__ = [
+    "Backlog",
     "GroupSpec",
     "GroupStatus",
     "Journal",
@@ -43,7 +44,7 @@ __all__ = [
     "create_store",
     "finished",
     "given_up",
-    "missing",
+    "open_backlog",
     "open_ensemble",
     "open_tree",
     "read_runs",

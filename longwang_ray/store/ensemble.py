@@ -1,4 +1,4 @@
-"""The store of a run: made once, resumed by listing, sealed, opened.
+"""The store of a run: made once, resumed by listing, opened.
 
 The store itself is the ledger of what is done: a shard that is there and has its receipt is done.
 The same recipe again resumes; another recipe is refused, with each difference named. More
@@ -15,7 +15,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from longwang_ray.domain.plan import Tile
 from longwang_ray.store.groups import (
     MARK,
     Box,
@@ -81,17 +80,6 @@ def finished(url: str, path: str, storage_options: Options = None) -> NDArray[np
     place = Place(url, storage_options)
     there, signed = listed(place, path)
     return there & signed
-
-
-def missing(url: str, tiles: Iterable[Tile], storage_options: Options = None) -> Iterator[Tile]:
-    """Yield, lazily, the tiles of which a shard is not done yet."""
-    done: dict[str, NDArray[np.bool_]] = {}
-    for tile in tiles:
-        path = tile.group.path
-        if path not in done:
-            done[path] = finished(url, path, storage_options)
-        if not all(done[path][shard] for shard in tile.shard_indices):
-            yield tile
 
 
 def open_ensemble(
@@ -189,7 +177,12 @@ def _create(place: Place, spec: GroupSpec) -> None:
         place.put_once(f"{parent}/zarr.json", _group_document({}))
     for key, data in group_objects(spec).items():
         full = f"{spec.group.path}/{key}"
-        if not place.put_once(full, data) and not _same(place.read(full), data):
+        if place.put_once(full, data) or _same(there := place.read(full), data):
+            continue
+        if key == "zarr.json" and there is not None:  # another driver was quicker by a moment
+            _require_same(place, spec, json.loads(there))
+            _extend(place, spec)
+        else:
             raise StoreError(
                 f"{place.path(full)} was left by another run that did not finish; move the group"
                 f" {spec.group.path} away, or choose another output.path"

@@ -64,16 +64,17 @@ def receipts_of(path: str) -> str:
     return f"{path}/pr/receipts"
 
 
-def receipt_key(path: str, shard: Index) -> str:
-    """Return the key of a shard's receipt."""
-    return f"{receipts_of(path)}/{'.'.join(map(str, shard))}.json"
+def receipt_key(path: str, shard: Index, what: str = "json") -> str:
+    """Return the key of a shard's receipt: by realization, so that no folder is too long."""
+    realization, *place = map(str, shard)
+    return f"{receipts_of(path)}/{realization}/{'.'.join(place)}.{what}"
 
 
 def put_receipt(place: Place, path: str, receipt: Receipt) -> None:
     """Write a receipt unless the shard has one; a rejected shard gets one of its own besides."""
     if receipt.rejected:
-        name = f"{'.'.join(map(str, receipt.shard))}.rejected-{receipt.rejected[:12]}.json"
-        place.put_once(f"{receipts_of(path)}/{name}", receipt.to_json())
+        name = f"rejected-{receipt.rejected[:12]}.json"
+        place.put_once(receipt_key(path, receipt.shard, name), receipt.to_json())
         receipt = replace(receipt, rejected=None)
     place.put_once(receipt_key(path, receipt.shard), receipt.to_json())
 
@@ -84,9 +85,19 @@ def read_receipt(place: Place, path: str, shard: Index) -> Receipt | None:
     return None if data is None else Receipt.from_json(data)
 
 
-def receipted(place: Place, path: str) -> Iterator[tuple[Index, bool]]:
-    """Yield, by listing alone, each shard with a receipt, and whether it is one of a rejection."""
-    for key in place.listing(receipts_of(path)):
-        parts = key.rsplit("/", 1)[-1].split(".")
-        r, t, i, j = (int(part) for part in parts[:4])
-        yield (r, t, i, j), len(parts) > 5
+def receipted(
+    place: Place, path: str, realization: int | None = None
+) -> Iterator[tuple[Index, bool]]:
+    """Yield, by listing alone, each shard with a receipt, and whether it is one of a rejection.
+
+    Args:
+        place: The store.
+        path: The group's path.
+        realization: Of this one only.
+    """
+    folder = receipts_of(path)
+    for key in place.listing(folder if realization is None else f"{folder}/{realization}"):
+        *_, number, name = key.rsplit("/", 2)
+        t, i, j, *what = name.split(".")
+        if what == ["json"] or what[0].startswith("rejected"):
+            yield (int(number), int(t), int(i), int(j)), what != ["json"]

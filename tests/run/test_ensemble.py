@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 from longwang_ray import open_ensemble, run_ensemble
+from longwang_ray.run import Incomplete, execute, worker
 from longwang_ray.store import verify
 
 GROUP = "TEST/historical/r1i1p1f1"
@@ -22,7 +23,7 @@ SEAM = 5e-3
 
 def sampled(config, tolerance=1e-3):
     """Run, and check the store."""
-    summary = run_ensemble(config)
+    summary = execute(config)
     assert summary.complete, summary.failed
     found = verify(config.output.path, tolerance=tolerance)
     assert found.ok, found.problems
@@ -48,18 +49,18 @@ def test_realizations_and_periods_only_add(config, shards):
     after = shards(more.store)
     assert (more.tiles, more.already, len(after)) == (3, 1, 4)
     assert {key: after[key] for key in before} == before
-    whole = run_ensemble(config(name="whole", months=3))
+    whole = execute(config(name="whole", months=3))
     assert {key: shards(whole.store)[key] for key in after} == after
     # fewer than there are is complete, too: what others asked for is not this run's
-    assert run_ensemble(few).complete
+    assert execute(few).complete
 
 
 def test_what_an_earlier_run_still_wants_does_not_make_this_one_incomplete(config, tmp_path):
     plan = config(realizations=2)
-    run_ensemble(plan)
-    for receipt in (tmp_path / "out.zarr" / GROUP / "pr" / "receipts").glob("1.*"):
+    execute(plan)
+    for receipt in (tmp_path / "out.zarr" / GROUP / "pr" / "receipts" / "1").glob("*"):
         receipt.unlink()
-    summary = run_ensemble(config(realizations=1))
+    summary = execute(config(realizations=1))
     assert summary.complete
     assert f"{GROUP}: 2 of 4 shards" in summary.lines()[0]
 
@@ -147,3 +148,34 @@ def test_other_guidance_needs_no_head(config, headless, guidance):
 def test_the_whole_globe(config):
     summary = sampled(config(months=1, realizations=1, region=None))
     assert open_ensemble(summary.store).pr.shape == (1, 31, 72, 144)
+
+
+def test_from_python_a_run_gives_its_dataset(config, write_months, tmp_path):
+    """The first returns the opened group; of two sources, a tree of them."""
+    made = config(realizations=1)
+    rain = run_ensemble(made).pr
+    assert rain.dims == ("realization", "time", "lat", "lon")
+    assert rain.notnull().all()
+    source = made.sources[0].model_dump()
+    other = write_months(tmp_path / "other.nc", months=2, seed=1)
+    sources = [source, {**source, "scenario": "ssp245", "path": other}]
+    with run_ensemble(config(realizations=1, sources=sources)) as tree:
+        change = tree["TEST/ssp245/r1i1p1f1"].pr - tree[GROUP].pr
+        assert float(np.abs(change).max()) > 0
+
+
+def test_from_python_what_was_given_up_is_an_error(config, monkeypatch):
+    true = worker.TileWorker.__call__
+
+    def failing(self, tile):
+        if tile.key.endswith("r1.t0-0.y0.x0"):
+            raise OSError("a hiccup")
+        return true(self, tile)
+
+    monkeypatch.setattr(worker.TileWorker, "__call__", failing)
+    with pytest.raises(
+        Incomplete, match=r"r1\.t0-0\.y0\.x0 was given up: OSError: a hiccup"
+    ) as told:
+        run_ensemble(config())
+    assert told.value.summary.tiles == 3
+    assert open_ensemble(told.value.summary.store).pr[0].notnull().all()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import pickle
+import re
 import weakref
 from math import prod
 from pathlib import Path
@@ -21,8 +23,9 @@ from longwang_ray.run import plan_ensemble, worker
 from longwang_ray.run.planning import sampling_of
 from longwang_ray.run.recipe import group_spec
 from longwang_ray.run.worker import OutOfMemory, TileReport, WorkerFactory, cut
-from longwang_ray.store import ShardWriter, create_store
+from longwang_ray.store import ShardWriter, StoreError, StoreUnreachable, create_store
 from longwang_ray.store.objects import Place
+from longwang_ray.store.receipts import receipt_key
 
 GIB = 2**30
 STAGES = {"read", "sample", "decode", "close", "encode", "put"}
@@ -93,8 +96,7 @@ def test_what_is_there_is_not_sampled_again(work, start, shards, monkeypatch):
 
 
 def receipt(job, tile, number):
-    name = ".".join(map(str, tile.shard_indices[number])) + ".json"
-    return Path(job.store) / tile.group.path / "pr" / "receipts" / name
+    return Path(job.store) / receipt_key(tile.group.path, tile.shard_indices[number])
 
 
 def shard(job, tile, number):
@@ -221,17 +223,27 @@ def test_other_errors_are_left_as_they_are(work, start, monkeypatch):
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES])
 def test_a_disk_that_takes_no_more_stops_the_run(work, start, monkeypatch, number):
     def refused(*_):
-        raise OSError(number, "no")
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(ShardWriter, "flush", refused)
-    with pytest.raises(StopRun, match="cannot write to"):
+    work_now = start()
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(StopRun, match=re.escape(os.strerror(number))):
+        work_now(work[1])
+
+
+def test_a_store_that_does_not_answer_stops_the_run(work, start, monkeypatch):
+    def silent(*_):
+        raise StoreUnreachable("gs://b/o: not reachable since 600 s")
+
+    monkeypatch.setattr(ShardWriter, "flush", silent)
+    with pytest.raises(StopRun, match="not reachable since 600 s"):
         start()(work[1])
 
 
-def test_a_disk_that_stumbles_does_not(work, start, monkeypatch):
-    def stumbled(*_):
-        raise OSError(errno.EIO, "passing")
+def test_a_shard_in_the_way_that_is_torn_does_not(work, start, monkeypatch):
+    def torn(*_):
+        raise StoreError("pr/c/0/0/0/0 is corrupt")
 
-    monkeypatch.setattr(ShardWriter, "flush", stumbled)
-    with pytest.raises(OSError, match="passing"):
+    monkeypatch.setattr(ShardWriter, "flush", torn)
+    with pytest.raises(StoreError, match="is corrupt"):
         start()(work[1])

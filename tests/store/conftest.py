@@ -11,7 +11,7 @@ import pytest
 from longwang_ray.domain.calendar import month_record
 from longwang_ray.domain.grid import RectilinearGrid, era5_grid, overlap_lat, overlap_lon
 from longwang_ray.domain.layout import Group, Layout
-from longwang_ray.store import GroupSpec, ShardWriter
+from longwang_ray.store import GroupSpec, ShardWriter, finished
 from longwang_ray.store.metadata import cells
 
 GROUP = Group("CMCC-CM2-SR5", "historical", "r1i1p1f1")
@@ -106,10 +106,20 @@ def write(url, spec, chosen=None, change=lambda shard, rain: rain, **options):
     return receipts
 
 
+def missing(url, work):
+    """The pieces of which a shard is not done yet."""
+    for piece in work:
+        done = finished(url, piece.group.path)
+        if not all(done[shard] for shard in piece.shard_indices):
+            yield piece
+
+
 @pytest.fixture
 def kit():
     """The helpers of this file, for tests that need more than one spec."""
-    return SimpleNamespace(make_spec=make_spec, rain_of=rain_of, pieces=pieces, write=write)
+    return SimpleNamespace(
+        make_spec=make_spec, rain_of=rain_of, pieces=pieces, write=write, missing=missing
+    )
 
 
 @pytest.fixture

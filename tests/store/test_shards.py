@@ -119,7 +119,7 @@ def test_a_put_whose_answer_was_lost_counts_as_done(store, spec, kit, monkeypatc
 def test_a_shard_without_receipt_is_checked_and_signed(store, spec, kit):
     shard, rain = (0, 0, 0, 0), kit.rain_of(spec, 0)[spec.layout.slices_of(0, 0, 0)]
     store.put(shard, rain, "t")
-    Path(store.place.path(f"{store.path}/pr/receipts/0.0.0.0.json")).unlink()
+    Path(store.place.path(f"{store.path}/pr/receipts/0/0.0.0.json")).unlink()
     assert not finished(store.place.url, store.path)[shard]
     assert store.put(shard, rain, "t").rejected is None
     assert finished(store.place.url, store.path)[shard]

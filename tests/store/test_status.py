@@ -26,7 +26,7 @@ def test_from_nothing_to_everything(url, spec, kit):
 def test_what_needs_a_look_is_counted(url, spec, kit):
     create_store(url, [spec])
     kit.write(url, spec)
-    (Path(url) / spec.group.path / "pr/receipts/0.0.0.0.json").unlink()
+    (Path(url) / spec.group.path / "pr/receipts/0/0.0.0.json").unlink()
     other = kit.pieces(spec)[-1]
     kit.write(url, spec, [other], change=lambda shard, rain: rain + 1)
     (state,) = status(url)

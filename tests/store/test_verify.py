@@ -54,7 +54,7 @@ def test_a_shard_that_never_came_is_named(url, spec, kit):
 
 
 def test_an_unsigned_shard_is_named_and_counted(url, store):
-    (store / "pr/receipts/0.0.0.0.json").unlink()
+    (store / "pr/receipts/0/0.0.0.json").unlink()
     assert "no receipt" in problems(url)[0]
     (state,) = status(url)
     assert (state.done, state.unsigned) == (11, 1)

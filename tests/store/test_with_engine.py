@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from longwang_ray.engine import RayExecutor, SerialExecutor
-from longwang_ray.store import ShardWriter, create_store, missing, verify
+from longwang_ray.store import ShardWriter, create_store, verify
 
 cloudpickle = pytest.importorskip("ray.cloudpickle")
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -50,7 +50,7 @@ def test_kill_9_between_two_shards_leaves_the_bytes_of_a_serial_run(tmp_path, sp
 
     def run(executor, url, fuse):
         create_store(url, [spec])
-        work = missing(url, kit.pieces(spec))
+        work = kit.missing(url, kit.pieces(spec))
         return list(executor.map(lambda: Writer(url, spec, rain, fuse), work, total=4))
 
     alone, many = str(tmp_path / "alone.zarr"), str(tmp_path / "many.zarr")
@@ -62,4 +62,4 @@ def test_kill_9_between_two_shards_leaves_the_bytes_of_a_serial_run(tmp_path, sp
     assert len(shards(alone)) == 12
     assert shards(many) == shards(alone)
     assert verify(many).ok
-    assert list(missing(many, kit.pieces(spec))) == []
+    assert list(kit.missing(many, kit.pieces(spec))) == []
