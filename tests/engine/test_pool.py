@@ -63,7 +63,7 @@ def test_every_item_comes_back_once(
     def life(random):
         return mean_life if mean_life == NEVER else random.expovariate(1 / mean_life) + 45
 
-    crew = Clockwork(once, count=lambda _: workers, life=life, notice=notice, seed=seed)
+    crew = Clockwork(once, count=lambda _: workers, life=life, notice=lambda _: notice, seed=seed)
     outcomes, _ = drive(crew, count)
     found = once_each(outcomes, count)
     for key, outcome in found.items():
@@ -166,7 +166,7 @@ def test_a_node_that_goes_away_is_nobodys_fault_and_is_replaced():
 
 def test_a_node_with_a_drain_notice_finishes_its_item_and_gets_no_other():
     lives = iter([60.0] + [NEVER] * 5)
-    crew = Clockwork(work(20.0), life=lambda _: next(lives), notice=30.0)
+    crew = Clockwork(work(20.0), life=lambda _: next(lives), notice=lambda _: 30.0)
     outcomes, pool = drive(crew, 8)
     once_each(outcomes, 8)
     first = crew.hired[0]

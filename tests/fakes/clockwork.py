@@ -43,6 +43,7 @@ class Simulated:
     calls: deque[Sequence[Any]] = field(default_factory=deque)
     alive: bool = True
     started: float = NEVER
+    ended: float = NEVER
     busy: float = 0.0
     wasted: float = 0.0
     since: float = 0.0
@@ -62,7 +63,7 @@ class Clockwork:
         start: Seconds until a worker has started.
         life: Seconds that a worker lives once it has started, ``inf`` for ever.
         notice: Seconds of warning before that; 0: none.
-        seed: Of the generator that `work`, `start` and `life` are given.
+        seed: Of the generator that `work`, `start`, `life` and `notice` are given.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Clockwork:
         count: Callable[[float], int] = lambda _: 1,
         start: Callable[[random.Random], float] = lambda _: 1.0,
         life: Callable[[random.Random], float] = lambda _: NEVER,
-        notice: float = 0.0,
+        notice: Callable[[random.Random], float] = lambda _: 0.0,
         seed: int = 0,
     ) -> None:
         self._work, self._count, self._start, self._life = work, count, start, life
@@ -107,6 +108,8 @@ class Clockwork:
     def dismiss(self, hand: Simulated) -> None:
         if hand.alive and hand.calls:
             hand.wasted += self._clock - hand.since
+        if hand.alive:
+            hand.ended = self._clock
         hand.alive = False
 
     def listen(self, timeout: float) -> list[Event]:
@@ -130,14 +133,19 @@ class Clockwork:
         if not worker.alive:
             return None
         worker.started = self._clock
-        life = self._life(self._random)
-        if self._notice:
-            self._at(max(life - self._notice, 0.0), lambda: self._warn(worker))
-        self._at(life, lambda: self._take_away(worker))
+        self._doom(worker, self._life(self._random))
         return Started(worker, worker.node)
 
+    def _doom(self, worker: Simulated, life: float) -> None:
+        """Take a worker away in so many seconds, after a notice if it is given one."""
+        notice = self._notice(self._random)
+        if notice:
+            self._at(max(life - notice, 0.0), lambda: self._warn(worker))
+        self._at(life, lambda: self._take_away(worker))
+
     def _warn(self, worker: Simulated) -> None:
-        self._leaving.add(worker.node)
+        if worker.alive:
+            self._leaving.add(worker.node)
 
     def _take_away(self, worker: Simulated) -> Event | None:
         self._leaving.discard(worker.node)
