@@ -105,13 +105,17 @@ class Place:
         return self._try(key, read)
 
     def move(self, key: str, new: str) -> bool:
-        """Give an object another name, which none has; return whether it was there."""
+        """Give an object another name, which none has; return whether it has it now.
+
+        It has not if there was no such object. That the new name exists tells of a move whose
+        answer was lost.
+        """
 
         def move() -> bool:
             try:
                 self._files.move(self.path(key), self.path(new))
             except FileNotFoundError:
-                return False
+                return self._files.exists(self.path(new))
             return True
 
         return self._try(key, move)

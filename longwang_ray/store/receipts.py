@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
@@ -79,8 +80,26 @@ def put_receipt(place: Place, path: str, receipt: Receipt) -> None:
     place.put_once(receipt_key(path, receipt.shard), receipt.to_json())
 
 
+def supersede(place: Place, path: str, shard: Index, sha256: str) -> None:
+    """Give the receipt of an object that is gone another name; it stays if it fits the new one."""
+    key = receipt_key(path, shard)
+    data = place.read(key)
+    if data is None:
+        return
+    try:
+        fits = Receipt.from_json(data).sha256 == sha256
+    except (ValueError, KeyError, TypeError):
+        fits = False
+    if not fits:
+        place.move(key, receipt_key(path, shard, f"superseded-{secrets.token_hex(4)}.json"))
+
+
 def read_receipt(place: Place, path: str, shard: Index) -> Receipt | None:
-    """Return a shard's receipt, or None if it has none."""
+    """Return a shard's receipt, or None if it has none.
+
+    Raises:
+        ValueError, KeyError, TypeError: It cannot be read.
+    """
     data = place.read(receipt_key(path, shard))
     return None if data is None else Receipt.from_json(data)
 

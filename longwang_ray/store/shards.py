@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 
 import numcodecs.blosc
 import numpy as np
@@ -21,12 +22,20 @@ from zarr.core.buffer import Buffer, cpu
 from zarr.storage import MemoryStore
 
 from longwang_ray.store.objects import Place, StoreError
-from longwang_ray.store.receipts import Index, Receipt, digest, put_receipt, read_receipt
+from longwang_ray.store.receipts import (
+    Index,
+    Receipt,
+    digest,
+    put_receipt,
+    read_receipt,
+    supersede,
+)
 
 numcodecs.blosc.use_threads = False
 
 SECONDS_A_DAY = 86400.0
 _MANTISSA = 23
+BAD_RECEIPT = "its receipt cannot be read"
 
 
 def round_mantissa(values: NDArray[np.float32], bits: int) -> NDArray[np.float32]:
@@ -121,6 +130,24 @@ class ShardCodec:
             del self._held[key]
 
 
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """What reading a shard showed.
+
+    Attributes:
+        data: The object; empty if there is none.
+        rain: kg m-2 s-1, ``(days, lat, lon)``; None if it cannot be decoded or is not what was
+            written.
+        damage: Why the shard has to be made again; None if it has not.
+        remarks: What else is to be told: of its receipt, or its recipe.
+    """
+
+    data: bytes
+    rain: NDArray[np.float32] | None
+    damage: str | None = None
+    remarks: tuple[str, ...] = ()
+
+
 class ShardStore:
     """The shards of one group: where they are, how they are encoded, by which recipe.
 
@@ -161,6 +188,8 @@ class ShardStore:
         ours = digest(data)
         about = {"recipe": self.recipe, "tile": tile, "sha256": ours}
         created = self.place.put_once(self.key(shard), data, about)
+        if created:  # a receipt that stands already is that of a shard which somebody took away
+            supersede(self.place, self.path, shard, ours)
         kept = data if created else self._kept(shard)
         rejected = None if digest(kept) == ours else ours
         seconds = round(time.monotonic() - began, 3)
@@ -169,19 +198,45 @@ class ShardStore:
         put_receipt(self.place, self.path, receipt)
         return receipt
 
+    def check(self, shard: Index) -> Checked:
+        """Read a shard, and compare it with its receipt and with what rain can be."""
+        data = self.place.read(self.key(shard)) or b""
+        remarks = []
+        try:
+            receipt = read_receipt(self.place, self.path, shard)
+            if receipt is None:
+                remarks.append("has no receipt; run again to check and sign it")
+            elif receipt.sha256 != digest(data):
+                said = f"corrupt: {len(data)} bytes whose digest is not the receipt's"
+                return Checked(data, None, said)
+            elif receipt.recipe != self.recipe:
+                made = f"was made by the recipe {receipt.recipe[:12]}, not the group's"
+                remarks.append(made)
+        except (ValueError, KeyError, TypeError):
+            remarks.append(BAD_RECEIPT)
+        try:
+            rain = self.codec.decode(shard, data)
+        except Exception as error:  # whatever a codec says of torn bytes
+            said = f"corrupt: {type(error).__name__}: {error}".splitlines()[0]
+            return Checked(data, None, said, tuple(remarks))
+        return Checked(data, rain, _impossible(rain), tuple(remarks))
+
     def _kept(self, shard: Index) -> bytes:
         """Return the bytes of the shard that is there, if they are what its receipt says."""
-        key = self.key(shard)
-        data = self.place.read(key) or b""
-        receipt = read_receipt(self.place, self.path, shard)
-        try:
-            sound = receipt is None or receipt.sha256 == digest(data)
-            self.codec.decode(shard, data)
-        except Exception:  # whatever a codec says of torn bytes
-            sound = False
-        if not sound:
+        there = self.check(shard)
+        if there.damage or BAD_RECEIPT in there.remarks:
             raise StoreError(
-                f"{self.place.path(key)} is corrupt and nothing is overwritten; move it and its"
-                " receipt away, then run again"
+                f"{self.place.path(self.key(shard))} is corrupt and nothing is overwritten"
+                f" ({there.damage or BAD_RECEIPT}); run with --repair to move it away and make it"
+                " again"
             )
-        return data
+        return there.data
+
+
+def _impossible(rain: NDArray[np.float32]) -> str | None:
+    """Say in what values cannot be rain."""
+    if not np.isfinite(rain).all():
+        return f"corrupt: {int((~np.isfinite(rain)).sum())} values are not finite"
+    if rain.min() < 0:
+        return f"corrupt: {int((rain < 0).sum())} values are negative"
+    return None

@@ -22,11 +22,14 @@ from numpy.typing import NDArray
 from longwang_ray.domain.grid import Overlap, overlap_lat, overlap_lon
 from longwang_ray.store.groups import GroupInfo, group_paths, listed, read_group
 from longwang_ray.store.metadata import hash_text
+from longwang_ray.store.nodes import harmed_nodes
 from longwang_ray.store.objects import Place
-from longwang_ray.store.receipts import Index, digest, read_receipt, receipted
+from longwang_ray.store.receipts import Index, receipted
 from longwang_ray.store.shards import SECONDS_A_DAY, ShardStore
 
 _FLOOR = 0.01 / SECONDS_A_DAY
+_UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
+"""What comes of a JSON object that is torn, or that says other things than ours do."""
 
 
 @dataclass(frozen=True)
@@ -86,64 +89,67 @@ def verify(
         storage_options: For the filesystem.
     """
     place, found = Place(url, storage_options), Verification()
-    paths = group_paths(place)
+    try:
+        paths = group_paths(place)
+    except _UNREADABLE as error:
+        found.add("zarr.json", f"corrupt: {type(error).__name__}: {error}")
+        return found
     if not paths:
         found.add(place.url, "has no group")
     for path in paths:
-        _verify_group(place, read_group(place, path), tolerance, found)
+        _verify_group(place, path, tolerance, found)
     return found
 
 
-def _verify_group(place: Place, info: GroupInfo, tolerance: float, found: Verification) -> None:
-    path = info.path
+def _verify_group(place: Place, path: str, tolerance: float, found: Verification) -> None:
+    harmed = dict(harmed_nodes(place, path))
+    for key, what in harmed.items():
+        found.add(key, what)
+    if f"{path}/zarr.json" in harmed or f"{path}/pr/zarr.json" in harmed:
+        return  # nothing is known of its shards
+    try:
+        info, shards = read_group(place, path), ShardStore(place, path)
+        closure = None if harmed else _Closure(place, info, tolerance, found)
+    except _UNREADABLE as error:
+        found.add(path, f"what it says of itself cannot be read: {type(error).__name__}: {error}")
+        return
     if hash_text(info.attributes["recipe"]) != info.attributes["recipe_sha256"]:
         found.add(
             path, "the recipe in the attributes is not the one of its digest: it was changed"
         )
-    there, signed = listed(place, path)
-    found.rejected += sum(rejected for _, rejected in receipted(place, path))
-    shards = ShardStore(place, path)
+    _verify_shards(shards, info, closure, found)
+
+
+def _verify_shards(
+    shards: ShardStore, info: GroupInfo, closure: _Closure | None, found: Verification
+) -> None:
+    there, signed = listed(shards.place, info.path)
+    found.rejected += sum(rejected for _, rejected in receipted(shards.place, info.path))
     for index in np.argwhere((info.expected() | signed) & ~there):
         found.add(shards.key(_index(index)), "missing")
-    closure = _Closure(place, info, tolerance, found)
     for realization in range(info.realizations):
-        closure.begin(realization)
+        if closure:
+            closure.begin(realization)
         for index in np.argwhere(there[realization]):
             shard = _index((realization, *index))
-            rain = _check_shard(shards, shard, bool(signed[shard]), found)
-            if rain is not None:
+            rain = _verify_shard(shards, shard, found)
+            if closure and rain is not None:
                 closure.add(shards.codec.region(shard), rain)
+
+
+def _verify_shard(
+    shards: ShardStore, shard: Index, found: Verification
+) -> NDArray[np.float32] | None:
+    checked = shards.check(shard)
+    found.shards += 1
+    for what in (*checked.remarks, *filter(None, [checked.damage])):
+        found.add(shards.key(shard), what)
+    return checked.rain
 
 
 def _index(values: Any) -> Index:  # noqa: ANN401 - a row of numpy integers
     r, t, i, j = (int(value) for value in values)
     return r, t, i, j
-
-
-def _check_shard(
-    shards: ShardStore, shard: Index, signed: bool, found: Verification
-) -> NDArray[np.float32] | None:
-    """Check one shard against its receipt and itself; return its rain if it can be decoded."""
-    key, data = shards.key(shard), shards.place.read(shards.key(shard)) or b""
-    receipt = read_receipt(shards.place, shards.path, shard) if signed else None
-    found.shards += 1
-    if receipt is None:
-        found.add(key, "has no receipt; run again to check and sign it")
-    elif receipt.sha256 != digest(data):
-        found.add(key, f"corrupt: {len(data)} bytes whose digest is not the receipt's")
-        return None
-    elif receipt.recipe != shards.recipe:
-        found.add(key, f"was made by the recipe {receipt.recipe[:12]}, not the group's")
-    try:
-        rain = shards.codec.decode(shard, data)
-    except Exception as error:  # whatever a codec says of torn bytes
-        found.add(key, f"corrupt: {type(error).__name__}: {error}")
-        return None
-    if not np.isfinite(rain).all():
-        found.add(key, f"{int((~np.isfinite(rain)).sum())} values are not finite")
-    elif rain.min() < 0:
-        found.add(key, f"{int((rain < 0).sum())} values are negative")
-    return rain
 
 
 class _Closure:

@@ -166,3 +166,45 @@ def test_a_ledger_is_cut_from_whole_grids(url, spec, store):
 def test_an_unknown_ledger_field_is_refused():
     with pytest.raises(Exception, match="unknown"):
         Ledger(0, *(np.zeros(1, int),) * 3, np.ones((1, 1, 1)), {"wishes": np.ones((1, 1, 1))})
+
+
+@pytest.mark.parametrize("how", ["torn", "gone"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("zarr.json", "pr/zarr.json", "lat/zarr.json", "lat/c/0", "time_bnds/c/0/0"),
+        *("monthly/zarr.json", "monthly/gcm_lon/c/0", "monthly/observation/zarr.json"),
+    ],
+)
+def test_what_is_harmed_beside_the_rain_is_named_once(url, store, name, how):
+    path = store / name
+    if how == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:20])
+    (said,) = problems(url)
+    assert said.startswith(str(path.relative_to(url)).rsplit("/0", 1)[0].removesuffix("/0"))
+    assert ("corrupt" if how == "torn" else "missing") in said
+
+
+def test_a_torn_root_and_a_torn_monthly_chunk_are_named(url, spec, store):
+    with ShardWriter(url) as writer:
+        writer.put_ledger(spec.group, "b", ledger([0, 1], [5, 6], [7], 0.2, 1e-5))
+    seal(url)
+    assert verify(url).ok
+    chunk = store / "monthly/closure_after/c/0/0/0/0"
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    (said,) = problems(url)
+    assert said.startswith(f"{spec.group.path}/monthly/closure_after/c/0/0/0/0: corrupt")
+    (Path(url) / "zarr.json").write_text('{"zarr_format": 3, "attr')
+    (said,) = problems(url)
+    assert said.startswith("zarr.json: corrupt")
+
+
+def test_a_coordinate_that_is_out_of_order_is_named(url, spec, store):
+    import zarr
+
+    lat = zarr.open_array(url, path=f"{spec.group.path}/lat", mode="r+")
+    lat[3] = lat[9]
+    (said,) = problems(url)
+    assert said == f"{spec.group.path}/lat/c/0: corrupt: its values are not finite or not in order"
