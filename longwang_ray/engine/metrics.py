@@ -24,7 +24,7 @@ from longwang_ray.engine.screens import Viewer
 
 SECONDS = [digit * 10.0**power for power in range(-2, 4) for digit in (1, 2, 5)]
 """Bounds of the histogram; its sum is as exact as these, since Ray adds up their midpoints."""
-_MOST = 100_000
+_MOST = 10_000
 """Tiles whose seconds may wait to be recorded."""
 COUNTED = {
     "longwang_tiles_done_total": "tiles done",

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Generic
 
 from longwang_ray.engine.crew import (
@@ -151,12 +152,11 @@ class Pool(Generic[Item]):
             if depth and self._queue.waiting <= len(ready):
                 return  # near the end a call in reserve would wait here while others idle
             most = self._items_in_a_call(len(ready))
+            late = iter([] if depth else self._late())
             for slot in ready:
                 if len(slot.calls) > depth or slot.busy_with_suspect:
                     continue
-                jobs = self._queue.take_many(most, alone=not depth)
-                if not jobs and not depth:
-                    jobs = self._late()[:1]
+                jobs = self._queue.take_many(most, alone=not depth) or list(islice(late, 1))
                 if not jobs:
                     break
                 self._give(slot, jobs)

@@ -34,6 +34,8 @@ from longwang_ray.store import (
     Backlog,
     Sealed,
     StoreError,
+    StoreRefused,
+    StoreUnreachable,
     create_store,
     open_backlog,
     open_ensemble,
@@ -162,7 +164,10 @@ def execute(
     started = time.monotonic()
     prepared = run if isinstance(run, Prepared) else plan_ensemble(run)
     url, plan = prepared.config.output.path, prepared.plan
-    backlog = _open(prepared, repair)
+    try:
+        backlog = _open(prepared, repair)
+    except (StoreRefused, StoreUnreachable) as error:
+        raise type(error)(f"output.path: {error}") from error
     failed: dict[str, str] = {}
     with Report(prepared, backlog.done, viewers) as report:
         try:

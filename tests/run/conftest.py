@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +16,8 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from longwang_ray.run import execute
+from longwang_ray.run import ensemble, execute
+from tests.fakes.faulty import Faults, FaultyFactory
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 120
@@ -67,11 +70,47 @@ def actors(pid=None):
     return [p for p, args in descendants(pid).items() if args.startswith("ray::Host")]
 
 
+@contextlib.contextmanager
+def meanwhile(work):
+    """Do something in a thread beside the block; its error is this one's."""
+    errors = []
+
+    def guarded():
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=guarded)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+@pytest.fixture
+def faults(monkeypatch):
+    """Give the runs of this process workers that fail."""
+
+    def install(**which):
+        true = ensemble.worker_factory
+        monkeypatch.setattr(
+            ensemble,
+            "worker_factory",
+            lambda *how: FaultyFactory(true(*how), Faults(**which)),
+        )
+
+    return install
+
+
 @pytest.fixture
 def world():
     """The helpers of this file."""
     return SimpleNamespace(
-        TILES=TILES, signed=signed, wait_for=wait_for, actors=actors, descendants=descendants
+        TILES=TILES, signed=signed, wait_for=wait_for, actors=actors, meanwhile=meanwhile
     )
 
 

@@ -247,3 +247,13 @@ def test_a_shard_in_the_way_that_is_torn_does_not(work, start, monkeypatch):
     monkeypatch.setattr(ShardWriter, "flush", torn)
     with pytest.raises(StoreError, match="is corrupt"):
         start()(work[1])
+
+
+@pytest.mark.parametrize("kind", [StoreRefused, StoreUnreachable])
+def test_a_store_that_refuses_or_does_not_answer_stops_the_run(work, start, monkeypatch, kind):
+    def refused(*_):
+        raise kind("gs://bucket/out.zarr: no")
+
+    monkeypatch.setattr(ShardWriter, "flush", refused)
+    with pytest.raises(StopRun, match=r"^gs://bucket/out\.zarr: no$"):
+        start()(work[1])
