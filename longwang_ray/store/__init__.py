@@ -21,6 +21,8 @@ from longwang_ray.store.ledger import Ledger
 from longwang_ray.store.metadata import GroupSpec, recipe_hash
 from longwang_ray.store.objects import require_room
 from longwang_ray.store.receipts import Receipt
+from longwang_ray.store.repair import Repaired
+from longwang_ray.store.repair import repair as repair_store
 from longwang_ray.store.seal import Sealed, seal
 from longwang_ray.store.status import GroupStatus, status
 from longwang_ray.store.verify import Problem, Verification, verify
@@ -34,6 +36,7 @@ __all__ = [
     "Ledger",
     "Problem",
     "Receipt",
+    "Repaired",
     "RunRecord",
     "Sealed",
     "ShardWriter",
@@ -49,6 +52,7 @@ __all__ = [
     "open_tree",
     "read_runs",
     "recipe_hash",
+    "repair_store",
     "require_room",
     "running",
     "seal",
