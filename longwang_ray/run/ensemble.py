@@ -17,7 +17,14 @@ from dataclasses import dataclass
 import xarray as xr
 
 from longwang_ray.config import RunConfig
-from longwang_ray.engine import Outcome, RayExecutor, SerialExecutor, StopRun, Viewer
+from longwang_ray.engine import (
+    EngineError,
+    Outcome,
+    RayExecutor,
+    SerialExecutor,
+    StopRun,
+    Viewer,
+)
 from longwang_ray.engine.progress import duration
 from longwang_ray.posterior.observation import MonthlyRain
 from longwang_ray.run.planning import (
@@ -29,7 +36,7 @@ from longwang_ray.run.planning import (
 )
 from longwang_ray.run.recipe import group_spec
 from longwang_ray.run.report import Report
-from longwang_ray.run.worker import TileReport, WorkerFactory
+from longwang_ray.run.worker import TileReport, WorkerFactory, foreseen
 from longwang_ray.store import (
     Backlog,
     Sealed,
@@ -40,6 +47,7 @@ from longwang_ray.store import (
     open_backlog,
     open_ensemble,
     open_tree,
+    repair_store,
     require_room,
     running,
     seal,
@@ -160,6 +168,7 @@ def execute(
 
     Raises:
         StoreError: The store is another run's, or cannot be written.
+        EngineError: Workers do not start, or nothing that they try succeeds.
     """
     started = time.monotonic()
     prepared = run if isinstance(run, Prepared) else plan_ensemble(run)
@@ -173,12 +182,21 @@ def execute(
         try:
             for outcome in _outcomes(prepared, backlog, report):
                 if not outcome.ok:
-                    failed[outcome.key] = str(outcome.error)
+                    failed[outcome.key] = _explained(str(outcome.error), prepared)
         except StopRun as stop:
             raise StoreError(f"output.path: {stop}") from stop
+        except EngineError as error:
+            raise EngineError(_explained(str(error), prepared)) from error
         sealed = seal(url, [group.group.path for group in plan.groups])
     took, tiles = time.monotonic() - started, len(backlog) - len(failed)
     return RunSummary(url, tuple(sealed), tiles, backlog.done, failed, took)
+
+
+def _explained(error: str, prepared: Prepared) -> str:
+    """Say what was foreseen, too, of a worker that the machine stopped for its memory."""
+    if "ran out of memory" not in error or "the plan foresaw" in error:
+        return error
+    return f"{error}; {foreseen(prepared.plan.cost().memory)}"
 
 
 def _open(prepared: Prepared, repair: bool) -> Backlog:
@@ -193,8 +211,6 @@ def _open(prepared: Prepared, repair: bool) -> Backlog:
             *(url, run.run),
         )
     if repair:
-        from longwang_ray.store.repair import repair as repair_store  # TODO
-
         for found in repair_store(url, plan.groups):
             log.warning("%s", found)
     backlog = open_backlog(url, plan.groups)

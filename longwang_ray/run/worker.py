@@ -209,14 +209,19 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _too_small(job: WorkerFactory, tile: Tile) -> str:
-    foreseen = f"{job.memory / 2**30:.2f} GiB" if job.memory else "nothing"
     threads = f"{job.threads} {'thread' if job.threads == 1 else 'threads'}"
-    shards = tile.time_shards[1] - tile.time_shards[0]
     return (
-        f"{tile.key} ran out of memory on {job.device}; the plan foresaw {foreseen} for a worker "
-        f"of {threads} and batches of {job.sampling.batch} windows; lower tiling.shards_per_tile "
-        f"({shards} in this tile), set tiling.shard_cells, run fewer engine.workers, or take a "
-        "larger machine"
+        f"{tile.key} ran out of memory on {job.device}, with {threads} and batches of "
+        f"{job.sampling.batch} windows; {foreseen(job.memory)}"
+    )
+
+
+def foreseen(memory: int) -> str:
+    """What a worker was to need, and what to change where it needs more."""
+    size = f"{memory / 2**30:.2f} GiB" if memory else "nothing"
+    return (
+        f"the plan foresaw {size} for a worker; lower tiling.shards_per_tile, set "
+        "tiling.shard_cells, run fewer engine.workers, or take a larger machine"
     )
 
 

@@ -117,6 +117,8 @@ def receipted(
     folder = receipts_of(path)
     for key in place.listing(folder if realization is None else f"{folder}/{realization}"):
         *_, number, name = key.rsplit("/", 2)
+        if not number.isdigit():  # of an earlier version, all in one folder
+            continue
         t, i, j, *what = name.split(".")
         if what == ["json"] or what[0].startswith("rejected"):
             yield (int(number), int(t), int(i), int(j)), what != ["json"]

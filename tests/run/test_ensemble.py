@@ -11,7 +11,8 @@ import pytest
 import xarray as xr
 
 from longwang_ray import open_ensemble, run_ensemble
-from longwang_ray.run import Incomplete, execute, worker
+from longwang_ray.run import Incomplete, execute, plan_ensemble, worker
+from longwang_ray.run.ensemble import _explained
 from longwang_ray.store import verify
 
 GROUP = "TEST/historical/r1i1p1f1"
@@ -179,3 +180,11 @@ def test_from_python_what_was_given_up_is_an_error(config, monkeypatch):
         run_ensemble(config())
     assert told.value.summary.tiles == 3
     assert open_ensemble(told.value.summary.store).pr[0].notnull().all()
+
+
+def test_a_worker_that_its_machine_stopped_for_memory_is_told_what_was_foreseen(config):
+    prepared = plan_ensemble(config())
+    said = _explained("its worker died (its machine ran out of memory)", prepared)
+    assert "the plan foresaw" in said
+    assert "lower tiling.shards_per_tile" in said
+    assert _explained("ValueError: bad rain", prepared) == "ValueError: bad rain"
