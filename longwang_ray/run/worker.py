@@ -23,6 +23,7 @@ from longwang_ray.posterior.observation import MonthlyRain
 from longwang_ray.posterior.stopwatch import Stopwatch
 from longwang_ray.posterior.tile import Sampling, sample_months
 from longwang_ray.prior.bundle import open_prior
+from longwang_ray.run.allocator import settle
 from longwang_ray.store import Ledger, ShardWriter, StoreRefused, StoreUnreachable
 from longwang_ray.store.objects import Place
 from longwang_ray.store.receipts import Index, read_receipt
@@ -96,6 +97,7 @@ class TileWorker:
     """
 
     def __init__(self, job: WorkerFactory) -> None:
+        settle()
         torch.set_num_threads(job.threads)
         torch.backends.cudnn.deterministic = True
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
