@@ -7,7 +7,8 @@ Tiles are real ones, of a plan of 165 years on the globe in the demonstration pr
 receipts are what a worker sends; progress, measures and Ray's metrics are on. Workers answer at
 once, so all seconds are the driver's and the messages'. All sizes run in one driver, one after the
 other, after a first run that is not counted. Memory is resident: of the driver, the most that was
-there while a size ran; of Ray's ``gcs_server``, what was there at the size's end.
+there while a size ran; of Ray's ``gcs_server``, what was there at the size's end. Before that:
+what one step of the pool takes with a thousand simulated workers that are all busy, without Ray.
 """
 
 from __future__ import annotations
@@ -34,12 +35,15 @@ from longwang_ray.domain.calendar import month_record
 from longwang_ray.domain.layout import SHARD_DAYS, Group, Layout
 from longwang_ray.domain.plan import GroupPlan, Tile
 from longwang_ray.engine import Measure, RayExecutor, watch
+from longwang_ray.engine.jobs import JobQueue
 from longwang_ray.engine.metrics import Metrics
+from longwang_ray.engine.pool import Pool
 from longwang_ray.engine.screens import Lines, size
 from longwang_ray.prior.bundle import open_prior
 from longwang_ray.run.worker import TileReport
 from tests.benchmarks.bench_run import children
 from tests.benchmarks.measure import MIB, machine, resident
+from tests.fakes.clockwork import Clockwork, Numbered
 
 YEARS, SHARD_CELLS = 165, (103, 160)
 STAGES = ("read", "sample", "decode", "close", "encode", "put")
@@ -134,6 +138,29 @@ def counted(executor: RayExecutor, tiles: Iterator[Tile], count: int, log: Path)
     }
 
 
+class Timed(Clockwork):
+    """A simulated crew that knows how long it was listened to."""
+
+    listened = 0.0
+
+    def listen(self, timeout: float) -> list:
+        began = time.perf_counter()
+        events = super().listen(timeout)
+        self.listened = time.perf_counter() - began
+        return events
+
+
+def step_ms(workers: int = 1000, steps: int = 1000) -> float:
+    """Milliseconds that the pool thinks in a step, the median: tiles of ten minutes."""
+    crew = Timed(lambda worker, item, drawn: (600 * drawn.random(), 0), count=lambda _: workers)
+    pool, taken = Pool(crew, JobQueue(map(Numbered, range(10**6)), 10**6, 3)), []
+    for _ in range(steps):
+        began = time.perf_counter()
+        deque(pool.step(1.0), 0)
+        taken.append(1000 * (time.perf_counter() - began - crew.listened))
+    return sorted(taken)[steps // 2]
+
+
 def main() -> None:
     """Print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -149,6 +176,7 @@ def main() -> None:
         "workers": options.workers,
         "tiles of the plan": plan.n_tiles,
         "load before": os.getloadavg(),
+        "ms of a step, 1000 workers": round(step_ms(), 2),
     }
     log = Path(tempfile.mkdtemp()) / "lines"
     with RayExecutor(options.workers) as executor:

@@ -32,6 +32,7 @@ import sys
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib as mpl
@@ -255,8 +256,7 @@ def curves(fleet: Fleet, end: float) -> dict:
     good = [(work.begin, work.end - work.put) for work in fleet.works if work.fate == "done"]
     edges = np.arange(0.0, end + BINS, BINS)
     alive, busy = (
-        np.array([clipped(np.array(s), b, a) for a, b in zip(edges, edges[1:], strict=False)])
-        for s in (spans, good)
+        np.array([clipped(np.array(s), b, a) for a, b in pairwise(edges)]) for s in (spans, good)
     )
     return {
         "hours": np.round(edges[:-1] / HOUR, 3).tolist(),
