@@ -111,8 +111,14 @@ class Pool(Generic[Item]):
             self._let_go(slot)
 
     def _resize(self, leaving: Collection[str]) -> None:
-        """Start the workers that the work left asks for; let go those it does not."""
-        wanted = int(min(self._crew.limit(), max(self._queue.open + len(self._late()), 1)))
+        """Start the workers that the work left asks for; let go those it does not.
+
+        A copy keeps a worker too, so what is under way is counted by who is busy with it.
+        """
+        self._release()
+        busy = sum(bool(slot.calls) for slot in self._slots.values())
+        work = busy + self._queue.waiting + len(self._late())
+        wanted = int(min(self._crew.limit(), max(work, 1)))
         staying = [slot for slot in self._slots.values() if slot.node not in leaving]
         if self._crew.now() >= self._paused_until:
             for _ in range(wanted - len(staying)):
@@ -124,6 +130,14 @@ class Pool(Generic[Item]):
                     staying.remove(slot)
                 self._let_go(slot)
         self._tell(wanted)
+
+    def _release(self) -> None:
+        """Let those go who, near the end, only work on what another has finished already."""
+        if self._queue.waiting:
+            return
+        for slot in [slot for slot in self._slots.values() if slot.calls]:
+            if all(job.finished for call in slot.calls for job in call.jobs):
+                self._let_go(slot)
 
     def _tell(self, wanted: int) -> None:
         """Keep the account of how the pool is; say it if nobody has worked for long."""

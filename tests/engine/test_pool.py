@@ -230,6 +230,25 @@ def test_a_slow_item_at_the_end_is_copied_and_the_first_answer_counts():
         assert crew.now() < 250
 
 
+def test_an_item_that_is_lost_does_not_wait_until_a_useless_copy_is_over():
+    tried = set()
+
+    def slow_once(worker, item, random):
+        usual = {0: 10.0, 6: 300.0}.get(item.number, 10.0)
+        slow = item.number == 0 and not tried
+        tried.add(item.number)
+        return 1000.0 if slow else usual, item.number
+
+    begun = itertools.count()
+
+    def life(random):  # all but the first are taken away at 150 s
+        return NEVER if next(begun) == 0 or crew.now() > 140 else 150.0 - crew.now()
+
+    crew = Clockwork(slow_once, count=lambda _: 3, life=life)
+    once_each(drive(crew, 7)[0], 7)
+    assert 440 < crew.now() < 500, "at 150 s another worker is hired, though the first one works"
+
+
 def test_workers_that_do_not_start_end_the_run_if_there_is_no_other():
     class Stillborn(Clockwork):
         def _begin(self, worker):
