@@ -79,7 +79,7 @@ def test_workers_have_one_thread_from_the_start(executor, tmp_path):
 
 def suicidal():
     def work(tile):
-        time.sleep(0.05)
+        time.sleep(1.01)  # slow enough to be alone in its call, or nobody is charged
         if tile.number == 3 and once(tile, "killed"):
             os.kill(os.getpid(), signal.SIGKILL)
         return tile.number**2
