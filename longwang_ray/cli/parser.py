@@ -30,6 +30,17 @@ def make_parser() -> argparse.ArgumentParser:
         )
         return one
 
+    _add_runs(add)
+    _add_priors(add)
+    return parser
+
+
+_Parser = argparse.ArgumentParser
+_Add = Callable[[str, Callable[[argparse.Namespace], int], str], _Parser]
+
+
+def _add_runs(add: _Add) -> None:
+    """Commands about runs and their stores."""
     plan = add("plan", runs.plan, "print what a run would do, and start nothing")
     _configured(plan).add_argument("--json", action="store_true", help="as one JSON object")
     run = add("run", runs.run, "sample what a configuration asks for and is not there yet")
@@ -52,6 +63,10 @@ def make_parser() -> argparse.ArgumentParser:
     plot.add_argument("--month", type=_month, help="YYYY-MM; the first complete one if left out")
     plot.add_argument("-o", "--output", type=Path, help="PNG to write (default STORE.png)")
     _evaluated(add("evaluate", runs.evaluate, "score ensembles against daily rain"))
+
+
+def _add_priors(add: _Add) -> None:
+    """Commands about priors."""
     assess = add("assess", priors.assess, "say how good a prior is, on days that it has not seen")
     assess.add_argument("prior", metavar="PRIOR", help="an embedded prior, a folder or a URL")
     assess.add_argument(
@@ -75,10 +90,6 @@ def make_parser() -> argparse.ArgumentParser:
     _published(
         add("import-prior", priors.import_prior, "turn the published checkpoints into a prior")
     )
-    return parser
-
-
-_Parser = argparse.ArgumentParser
 
 
 def _month(text: str) -> str:
