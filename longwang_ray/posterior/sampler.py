@@ -56,10 +56,10 @@ def sample(
             held = estimate
             if order == 2 and before is not None:
                 ratio = (logs[step] - logs[step + 1]) / (logs[step - 1] - logs[step])
-                held = estimate + 0.5 * ratio * (estimate - before)
+                held = (estimate - before).mul_(0.5 * ratio).add_(estimate)
+            before = estimate
             later = alphas[step + 1].item(), sigmas[step + 1].item()
             x = _stepped(x, held, (alpha, sigma), later)
-            before = estimate
             del held
     return estimate
 
@@ -67,7 +67,7 @@ def sample(
 def _stepped(
     x: Tensor, held: Tensor, now: tuple[float, float], later: tuple[float, float]
 ) -> Tensor:
-    """From ``(α, σ)`` to ``(α′, σ′)`` with the estimate held."""
+    """From ``(α, σ)`` to ``(α′, σ′)`` with the estimate held; in place, for fields are large."""
     (alpha, sigma), (alpha_later, sigma_later) = now, later
-    epsilon = (x - alpha * held) / sigma
-    return alpha_later * held + sigma_later * epsilon
+    epsilon = (alpha * held).neg_().add_(x).div_(sigma)
+    return (alpha_later * held).add_(epsilon.mul_(sigma_later))
