@@ -32,7 +32,9 @@ def _imported():
 
 def test_what_is_imported_is_declared():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {_normal(re.match(r"[\w.-]+", line)[0]) for line in project["dependencies"]}
+    extras = project["optional-dependencies"]
+    lines = [*project["dependencies"], *(x for name in ("s3", "train") for x in extras[name])]
+    declared = {_normal(re.match(r"[\w.-]+", line)[0]) for line in lines}
     distributions = packages_distributions()
     for name in _imported():
         owners = {_normal(owner) for owner in distributions.get(name, [name])}

@@ -93,13 +93,13 @@ def test_the_whole_life_of_a_store_and_no_secret_in_it(url, spec, kit, bucket, c
 @pytest.mark.parametrize("match", [PUT, "GET /lake/out", "GET /lake.*list-type"])
 @pytest.mark.parametrize(
     "fault",
-    [{"status": 503}, {"status": 429}, {"drop": True}, {"delay": 2.0}],
+    [{"status": 503}, {"status": 429}, {"drop": True}, {"delay": 4.0}],
     ids=["503", "429", "dropped", "hung"],
 )
 def test_a_fault_that_passes_leaves_no_trace(
     url, spec, kit, running, bucket, monkeypatch, fault, match
 ):
-    monkeypatch.setattr(s3, "READ_SECONDS", 0.7)
+    monkeypatch.setattr(s3, "READ_SECONDS", 1.5)
     create_store(url, [spec])
     running.faults.append(Fault(match, times=1, **fault))
     receipts = kit.write(url, spec, kit.pieces(spec)[:1])
