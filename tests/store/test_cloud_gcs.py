@@ -93,7 +93,7 @@ def test_the_whole_life_of_a_store(url, spec, kit, server):
 )
 def test_a_fault_that_passes_leaves_no_trace(url, spec, kit, server, monkeypatch, fault, match):
     """A hung request lands after all, later than the one that was sent in its place."""
-    monkeypatch.setattr(gcs, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(gcs, "READ_SECONDS", 1.0)
     create_store(url, [spec])
     first = kit.pieces(spec)[0]
     server.faults.append(Fault(match, times=1, **fault))
