@@ -1,12 +1,15 @@
 """What a tile costs, before anything is computed.
 
-Activations are those of one batch of windows and do not grow with the tile. What does grow:
+Activations are those of one batch of windows and do not grow with the tile. What does grow: the
+sampler's copies of the latent, and after it one latent and the month that is decoded of it,
 
-    model  = weights + batch · activations + latents · (copies · channels + coarse means) · 4 B
-    fields = core + copies · (one month and its windows' overhang) + shards on their way, · 4 B
-    memory = runtime + model + fields
+    sampling = latents · (copies · channels + coarse means) · 4 B
+    fields   = core + copies · (one month and its windows' overhang) + shards on their way, · 4 B
+    decoding = latents · channels · 4 B + fields
+    memory   = worker + weights + batch · activations + max(sampling, decoding)
 
-Every term rises with every size, so sizes taken at their largest bound all tiles.
+for the first is over, and its memory given back, when the second begins. Every term rises with
+every size, so sizes taken at their largest bound all tiles.
 """
 
 from __future__ import annotations
@@ -19,10 +22,11 @@ from longwang_ray.domain.lattice import Extent
 Shape = tuple[int, int, int]
 
 FLOAT = 4  # bytes
-RUNTIME_BYTES = 600 * 2**20  # Python with torch, Ray and Zarr, before any data
-LATENT_COPIES = 9  # state, estimate, its sum, noise, gradients, temporaries: from a globe-month
+RUNTIME_BYTES = 600 * 2**20  # Python with torch, Ray and Zarr, before any data: in training
+WORKER_BYTES = 450 * 2**20  # the same in a worker that samples, measured by bench_memory
+LATENT_COPIES = 9  # state, estimate, its sum, noise, gradients, temporaries: by bench_memory
 COARSE_MEANS = 3 * 4  # 2 × 2 daily means a latent cell: mean, gradient, temporary
-FIELD_COPIES = 9  # decoded, its sum, closed, factors, temporaries: from a globe-month
+FIELD_COPIES = 5  # decoded, its sum, the core, factors, temporaries: by bench_memory
 SHARDS_ON_THEIR_WAY = 2 * 3  # two in the writer's queue and one being encoded; raw and encoded
 BYTES_PER_VALUE = 0.76  # on disk at 9 mantissa bits, measured on rain with 65 % dry cells
 LONGEST_MONTH = 31
@@ -79,8 +83,7 @@ class Size:
 
     def model_bytes(self, prior: PriorCost) -> int:
         """What lies on the accelerator, if there is one: weights, activations, latents."""
-        latents = prod(self.latent) * (LATENT_COPIES * prior.channels + COARSE_MEANS) * FLOAT
-        return prior.weights_bytes + prior.batch * prior.window_bytes + latents
+        return _networks(prior) + self._sampling_bytes(prior)
 
     def field_bytes(self) -> int:
         """What lies in the worker's main memory: rain of the core, one month, shards."""
@@ -91,7 +94,16 @@ class Size:
 
     def memory(self, prior: PriorCost) -> int:
         """Bytes a worker needs for it, if model and fields share one memory."""
-        return RUNTIME_BYTES + self.model_bytes(prior) + self.field_bytes()
+        decoding = prod(self.latent) * prior.channels * FLOAT + self.field_bytes()
+        return WORKER_BYTES + _networks(prior) + max(self._sampling_bytes(prior), decoding)
+
+    def _sampling_bytes(self, prior: PriorCost) -> int:
+        return prod(self.latent) * (LATENT_COPIES * prior.channels + COARSE_MEANS) * FLOAT
+
+
+def _networks(prior: PriorCost) -> int:
+    """Weights, and activations of a batch."""
+    return prior.weights_bytes + prior.batch * prior.window_bytes
 
 
 @dataclass(frozen=True)
