@@ -28,7 +28,7 @@ GROUP = "TEST/historical/r1i1p1f1"
 TWO = {"kind": "ray", "workers": 2}
 ONE = {"kind": "ray", "workers": 1}
 SERIAL = {"kind": "serial"}
-ENDS = 150
+ENDS = 300
 """Seconds that a command may take."""
 
 
