@@ -45,6 +45,7 @@ class PriorCost:
         decodes: Decoder passes for one sample over windows sampled: the halo is not decoded.
         evaluation_seconds: Time of one window's denoiser pass, guidance included, on one worker.
         decode_seconds: Time of one window's decoder pass on one worker.
+        read_copies: Copies of the extent's rain that guidance through the decoder holds.
     """
 
     channels: int
@@ -55,6 +56,7 @@ class PriorCost:
     decodes: float = 1.0
     evaluation_seconds: float = 0.0
     decode_seconds: float = 0.0
+    read_copies: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,8 @@ class Size:
         return WORKER_BYTES + _networks(prior) + max(self._sampling_bytes(prior), decoding)
 
     def _sampling_bytes(self, prior: PriorCost) -> int:
-        return prod(self.latent) * (LATENT_COPIES * prior.channels + COARSE_MEANS) * FLOAT
+        latents = prod(self.latent) * (LATENT_COPIES * prior.channels + COARSE_MEANS)
+        return (latents + prior.read_copies * prod(self.fine)) * FLOAT
 
 
 def _networks(prior: PriorCost) -> int:

@@ -22,7 +22,10 @@ ALIVE = 8
 """Activations of the finest level that live at once in a network without gradients, measured."""
 
 BACKWARD = 3.0
-"""A forward pass with its gradient, in forward passes."""
+"""A forward pass with its gradient, in forward passes; of activations, too."""
+
+READ_COPIES = 4
+"""Of an extent's rain, read through the decoder: rain, cotangent, its sum, a temporary."""
 
 
 def decoded_share(prior: Prior, tile: Tile, gcm: RectilinearGrid, months: list[range]) -> float:
@@ -48,15 +51,17 @@ def estimate_cost(prior: Prior, sampling: Sampling, decoded: float, threads: int
         denoise, decode = _measure(prior, sampling)
     finally:
         torch.set_num_threads(before)
+    through_decoder = sampling.guidance in ("detached", "exact")
     return PriorCost(
         channels=prior.channels,
         weights_bytes=prior.parameters * FLOAT,
-        window_bytes=_activations(prior, sampling),
+        window_bytes=_activations(prior, sampling) * int(BACKWARD if through_decoder else 1),
         batch=sampling.batch,
         evaluations=sampling.steps,
         decodes=decoded,
         evaluation_seconds=denoise,
         decode_seconds=decode,
+        read_copies=READ_COPIES if through_decoder else 0,
     )
 
 
