@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longwang_ray.domain.plan import GroupPlan, Tile
-from longwang_ray.store.groups import listed
+from longwang_ray.store.groups import beside, listed_one, read_group
 from longwang_ray.store.objects import Place
 
 
@@ -70,9 +70,15 @@ def open_backlog(
 
 def _missing(place: Place, plan: GroupPlan) -> NDArray[np.bool_]:
     """Return which tiles lack a shard: the time shards of each are taken together."""
-    there, signed = listed(place, plan.group.path)
-    first, stop = plan.shards.start, plan.shards.stop
-    done = (there & signed)[: plan.realizations, first:stop]
-    starts = [begin - first for begin, _ in plan.time_cores]
-    whole: NDArray[np.bool_] = np.logical_and.reduceat(done, starts, axis=1)
-    return ~whole
+    path, shards = plan.group.path, plan.shards
+    grid = read_group(place, path).grid
+    starts = [begin - shards.start for begin, _ in plan.time_cores]
+    missing = np.ones((plan.realizations, len(starts), *grid[2:]), bool)
+
+    def look(realization: int) -> None:
+        there, signed = listed_one(place, path, grid, realization)
+        done = (there & signed)[shards.start : shards.stop]
+        missing[realization] = ~np.logical_and.reduceat(done, starts, axis=0)
+
+    beside(look, plan.realizations)
+    return missing

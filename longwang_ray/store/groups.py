@@ -7,7 +7,7 @@ replaced whole, and only by the driver; workers never touch them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -90,23 +90,36 @@ def read_group(place: Place, path: str) -> GroupInfo:
 
 
 def listed(place: Place, path: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """List which shards have an object and which have a receipt, as arrays of the shard grid.
-
-    Realizations are listed beside each other: a bucket tells a thousand names in each answer.
-    """
+    """List which shards have an object and which have a receipt, as arrays of the shard grid."""
     grid = read_group(place, path).grid
     there, signed = np.zeros(grid, bool), np.zeros(grid, bool)
 
     def look(realization: int) -> None:
-        for key in place.listing(f"{path}/pr/c/{realization}"):
-            there[tuple(int(part) for part in key.rsplit("/", 4)[1:])] = True
-        for shard, rejected in receipted(place, path, realization):
-            if not rejected:
-                signed[shard] = True
+        found = listed_one(place, path, grid, realization)
+        there[realization], signed[realization] = found
 
-    with ThreadPoolExecutor(min(grid[0], LISTINGS)) as threads:
-        list(threads.map(look, range(grid[0])))
+    beside(look, grid[0])
     return there, signed
+
+
+def listed_one(
+    place: Place, path: str, grid: tuple[int, int, int, int], realization: int
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """List which shards of one realization have an object and which a receipt, ``grid[1:]``."""
+    there, signed = np.zeros(grid[1:], bool), np.zeros(grid[1:], bool)
+    for key in place.listing(f"{path}/pr/c/{realization}"):
+        there[tuple(int(part) for part in key.rsplit("/", 3)[1:])] = True
+    for shard, rejected in receipted(place, path, realization):
+        if not rejected:
+            signed[shard[1:]] = True
+    return there, signed
+
+
+def beside(look: Callable[[int], None], realizations: int) -> None:
+    """Look at realizations beside each other: a bucket tells a thousand names in each answer."""
+    with ThreadPoolExecutor(max(min(realizations, LISTINGS), 1)) as threads:
+        for _ in threads.map(look, range(realizations)):
+            pass
 
 
 def consolidate(place: Place, paths: Iterable[str]) -> None:

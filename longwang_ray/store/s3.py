@@ -105,9 +105,12 @@ class S3(Bucket):
 
     def _passing(self) -> tuple[type[Exception], ...]:
         from aiohttp import ClientError
-        from botocore.exceptions import HTTPClientError
+        from botocore import exceptions
+        from botocore.parsers import ResponseParserError
 
-        return ClientError, HTTPClientError, *super()._passing()
+        lines = (exceptions.HTTPClientError, exceptions.ConnectionError)
+        halves = (exceptions.IncompleteReadError, ResponseParserError)
+        return ClientError, *lines, *halves, *super()._passing()
 
     def _unknown(self) -> tuple[type[Exception], ...]:
         from botocore import exceptions
