@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -218,3 +219,23 @@ def test_a_move_whose_answer_is_lost_is_a_move(url, server, lost):
     assert server.faults[0].times == 0
     assert {k: v.content for k, v in server.buckets["lake"].items()} == {"out.zarr/c/d": b"data"}
     assert not place.move("a/b", "c/e")
+
+
+def test_a_place_where_nobody_listens_is_told_before_the_run(url, spec, server, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(objects, "PROBE_SECONDS", 1.5)
+    with pytest.raises(StoreUnreachable, match=r"gs://lake/out.zarr: not reachable since"):
+        create_store(url, [spec])
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # as gcsfs does it
+def test_a_large_object_is_one_conditional_request_too(url, server):
+    """The filesystem would part it, and ask whether there is one only at the end."""
+    place, data = Place(url), bytes(101 * 2**20)
+    server.requests.clear()
+    assert place.put_once("big", data)
+    assert server.count("^(POST|PUT) ") == 1
+    assert not place.put_once("big", b"other")
+    assert len(place.read("big")) == len(data)

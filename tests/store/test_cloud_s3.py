@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import subprocess
 import sys
 import time
@@ -187,3 +188,22 @@ def test_what_is_moved_lies_under_its_new_name(url, bucket):
     assert names(bucket, "") == ["out.zarr/c/d"]
     assert place.read("c/d") == b"data"
     assert not place.move("a/b", "c/e")
+
+
+def test_a_place_where_nobody_listens_is_told_before_the_run(url, spec, bucket, monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(objects, "PROBE_SECONDS", 1.5)
+    with pytest.raises(StoreUnreachable, match=r"s3://lake/out.zarr: not reachable since"):
+        create_store(url, [spec])
+
+
+def test_a_large_object_is_one_conditional_request_too(url, running, bucket):
+    """The filesystem would part it, and ask whether there is one only at the end."""
+    place, data = Place(url), bytes(101 * 2**20)
+    running.requests.clear()
+    assert place.put_once("big", data)
+    assert running.count("^(POST|PUT) ") == 1
+    assert not place.put_once("big", b"other")
+    assert len(place.read("big")) == len(data)

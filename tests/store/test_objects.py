@@ -15,7 +15,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from longwang_ray.store import objects
+from longwang_ray.store import create_store, finished, objects, verify
 from longwang_ray.store.errors import StoreError, StoreRefused, StoreUnreachable
 from longwang_ray.store.objects import Place, require_room
 
@@ -176,3 +176,21 @@ def test_what_is_moved_lies_under_its_new_name(place):
     assert not place.move("a/b", "c/e")
     assert place.read("c/d") == b"data"
     assert (place.exists("a/b"), place.exists("c/d"), place.exists("c")) == (False, True, False)
+
+
+WRITER = """
+import sys
+from tests.store.conftest import make_spec, write
+write(sys.argv[1], make_spec(), change=lambda shard, rain: rain * float(sys.argv[2]))
+"""
+
+
+def test_of_two_processes_on_the_same_shards_one_wins_each(url, spec):
+    create_store(url, [spec])
+    commands = [[sys.executable, "-c", WRITER, url, factor] for factor in ("1", "2")]
+    writers = [subprocess.Popen(command) for command in commands]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert finished(url, spec.group.path).all()
+    found = verify(url, tolerance=3.0)
+    assert found.ok
+    assert found.rejected == 12
