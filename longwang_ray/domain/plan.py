@@ -182,14 +182,14 @@ class GroupPlan:
     @cached_property
     def lats(self) -> tuple[Span, ...]:
         """The windows in latitude of each latitude shard."""
-        rows = (self.layout.rows_of(i) for i in range(self.layout.grid[1]))
-        return tuple(self.lattice.lat_span(*core, self.tiling.halo_strides) for core in rows)
+        halo = self.tiling.halo_strides
+        return tuple(self.lattice.lat_span(*core, halo) for core in self._rows)
 
     @cached_property
     def lons(self) -> tuple[Span, ...]:
         """The windows in longitude of each longitude shard."""
-        columns = (self.layout.columns_of(j) for j in range(self.layout.grid[2]))
-        return tuple(self.lattice.lon_span(*core, self.tiling.halo_strides) for core in columns)
+        halo = self.tiling.halo_strides
+        return tuple(self.lattice.lon_span(*core, halo) for core in self._columns)
 
     @property
     def n_tiles(self) -> int:
@@ -211,7 +211,7 @@ class GroupPlan:
 
     def tile(self, realization: int, m: int, i: int, j: int) -> Tile:
         """The tile of one realization, time core, latitude shard and longitude shard."""
-        time, days = self.times[m], self.layout.days_of(*self.time_cores[m])
+        days, months, core_months = self._days[m]
         return Tile(
             group=self.group,
             realization=realization,
@@ -219,12 +219,31 @@ class GroupPlan:
             lat_shard=i,
             lon_shard=j,
             days=days,
-            rows=self.layout.rows_of(i),
-            columns=self.layout.columns_of(j),
-            extent=Extent(time, self.lats[i], self.lons[j]),
-            months=self.record.months_inside(time.fine_start, time.fine_stop),
-            core_months=self.record.months_covering(*days),
+            rows=self._rows[i],
+            columns=self._columns[j],
+            extent=Extent(self.times[m], self.lats[i], self.lons[j]),
+            months=months,
+            core_months=core_months,
         )
+
+    # What tiles have in common is looked up once an axis: there may be ten million of them.
+
+    @cached_property
+    def _days(self) -> tuple[tuple[tuple[int, int], range, range], ...]:
+        """For each time core its days, the months that are observed, the months that touch it."""
+        record, cores = self.record, [self.layout.days_of(*core) for core in self.time_cores]
+        return tuple(
+            (days, record.months_inside(t.fine_start, t.fine_stop), record.months_covering(*days))
+            for days, t in zip(cores, self.times, strict=True)
+        )
+
+    @cached_property
+    def _rows(self) -> tuple[tuple[int, int], ...]:
+        return tuple(self.layout.rows_of(i) for i in range(self.layout.grid[1]))
+
+    @cached_property
+    def _columns(self) -> tuple[tuple[int, int], ...]:
+        return tuple(self.layout.columns_of(j) for j in range(self.layout.grid[2]))
 
     def tile_cost(self, tile: Tile, prior: PriorCost) -> TileCost:
         """What one tile costs."""

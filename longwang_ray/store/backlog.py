@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from longwang_ray.domain.plan import GroupPlan, Tile
-from longwang_ray.store.groups import beside, listed_one, read_group
+from longwang_ray.store.groups import beside, done_one, read_group
 from longwang_ray.store.objects import Place
 
 
@@ -76,9 +76,8 @@ def _missing(place: Place, plan: GroupPlan) -> NDArray[np.bool_]:
     missing = np.ones((plan.realizations, len(starts), *grid[2:]), bool)
 
     def look(realization: int) -> None:
-        there, signed = listed_one(place, path, grid, realization)
-        done = (there & signed)[shards.start : shards.stop]
+        done = done_one(place, path, grid, realization)[shards.start : shards.stop]
         missing[realization] = ~np.logical_and.reduceat(done, starts, axis=0)
 
-    beside(look, plan.realizations)
+    beside(place, look, plan.realizations)
     return missing

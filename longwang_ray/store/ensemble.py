@@ -19,8 +19,8 @@ from longwang_ray.store.groups import (
     MARK,
     Box,
     consolidate,
+    done,
     group_paths,
-    listed,
     parents,
     read_group,
     read_json,
@@ -77,9 +77,7 @@ def finished(url: str, path: str, storage_options: Options = None) -> NDArray[np
     Returns:
         One truth value a shard, shape ``(realization, time, lat, lon)`` of the shard grid.
     """
-    place = Place(url, storage_options)
-    there, signed = listed(place, path)
-    return there & signed
+    return done(Place(url, storage_options), path)
 
 
 def open_ensemble(

@@ -21,9 +21,9 @@ from longwang_ray.store.receipts import receipted
 
 Box = tuple[int, int, int]
 """What a run asked for: realizations ``0 … n − 1`` of the time shards ``[first, stop)``."""
+Grid = tuple[int, int, int, int]
+"""Shards on each axis: realization, time, lat, lon."""
 MARK = "longwang_ray_store"
-LISTINGS = 16
-"""Listings at once."""
 
 
 def group_paths(place: Place) -> list[str]:
@@ -60,7 +60,7 @@ class GroupInfo:
     asked: tuple[Box, ...]
 
     @property
-    def grid(self) -> tuple[int, int, int, int]:
+    def grid(self) -> Grid:
         """Shards on each axis: realization, time, lat, lon."""
         shape = (self.frame["n_days"], self.frame["rows"][1], self.frame["columns"][1])
         t, i, j = (-(-n // size) for n, size in zip(shape, self.frame["shard"], strict=True))
@@ -95,31 +95,53 @@ def listed(place: Place, path: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_
     there, signed = np.zeros(grid, bool), np.zeros(grid, bool)
 
     def look(realization: int) -> None:
-        found = listed_one(place, path, grid, realization)
-        there[realization], signed[realization] = found
+        signed[realization] = _signed(place, path, grid, realization)
+        for key in place.listing(f"{path}/pr/c/{realization}"):
+            there[realization][_index(key)] = True
 
-    beside(look, grid[0])
+    beside(place, look, grid[0])
     return there, signed
 
 
-def listed_one(
-    place: Place, path: str, grid: tuple[int, int, int, int], realization: int
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """List which shards of one realization have an object and which a receipt, ``grid[1:]``."""
-    there, signed = np.zeros(grid[1:], bool), np.zeros(grid[1:], bool)
-    for key in place.listing(f"{path}/pr/c/{realization}"):
-        there[tuple(int(part) for part in key.rsplit("/", 3)[1:])] = True
+def done(place: Place, path: str) -> NDArray[np.bool_]:
+    """Find which shards are there with their receipt, as an array of the shard grid."""
+    grid = read_group(place, path).grid
+    found = np.zeros(grid, bool)
+
+    def look(realization: int) -> None:
+        found[realization] = done_one(place, path, grid, realization)
+
+    beside(place, look, grid[0])
+    return found
+
+
+def done_one(place: Place, path: str, grid: Grid, realization: int) -> NDArray[np.bool_]:
+    """Find which shards of one realization are there with their receipt, shape ``grid[1:]``."""
+    signed, there = _signed(place, path, grid, realization), np.zeros(grid[1:], bool)
+    folder = f"{path}/pr/c/{realization}"
+    wanted = (f"{folder}/{t}/{i}/{j}" for t, i, j in np.argwhere(signed).tolist())
+    for key in place.those_there(folder, wanted):
+        there[_index(key)] = True
+    return there & signed
+
+
+def beside(place: Place, look: Callable[[int], None], realizations: int) -> None:
+    """Look at realizations, some beside each other."""
+    with ThreadPoolExecutor(max(min(realizations, place.at_once), 1)) as threads:
+        for _ in threads.map(look, range(realizations)):
+            pass
+
+
+def _signed(place: Place, path: str, grid: Grid, realization: int) -> NDArray[np.bool_]:
+    signed = np.zeros(grid[1:], bool)
     for shard, rejected in receipted(place, path, realization):
         if not rejected:
             signed[shard[1:]] = True
-    return there, signed
+    return signed
 
 
-def beside(look: Callable[[int], None], realizations: int) -> None:
-    """Look at realizations beside each other: a bucket tells a thousand names in each answer."""
-    with ThreadPoolExecutor(max(min(realizations, LISTINGS), 1)) as threads:
-        for _ in threads.map(look, range(realizations)):
-            pass
+def _index(key: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in key.rsplit("/", 3)[1:])
 
 
 def consolidate(place: Place, paths: Iterable[str]) -> None:

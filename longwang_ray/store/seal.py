@@ -23,8 +23,8 @@ from longwang_ray.domain.calendar import date_of
 from longwang_ray.store.groups import (
     GroupInfo,
     consolidate,
+    done,
     group_paths,
-    listed,
     read_group,
     update_attributes,
 )
@@ -88,11 +88,10 @@ def seal(
 
 def _seal_group(place: Place, path: str) -> Sealed:
     info = read_group(place, path)
-    there, signed = listed(place, path)
-    wanted, done = info.expected(), there & signed
+    wanted, there = info.expected(), done(place, path)
     told = _join_months(place, info)
-    periods = complete_periods(info, done)
-    known = {"complete_periods": periods, "shards_done": int(done.sum())}
+    periods = complete_periods(info, there)
+    known = {"complete_periods": periods, "shards_done": int(there.sum())}
     if any(info.attributes.get(name) != value for name, value in known.items()):
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         spans = [tuple(period.split("/")) for period in periods]
@@ -103,7 +102,7 @@ def _seal_group(place: Place, path: str) -> Sealed:
         )
         update_attributes(place, path, {**known, **covered, "date_modified": now})
     use = str(info.attributes.get("intended_use", ""))
-    counts = int(wanted.sum()), int((done & wanted).sum())
+    counts = int(wanted.sum()), int((there & wanted).sum())
     worst = {name: tally.largest for name, tally in told.items()}
     mean = {name: tally.total / tally.count for name, tally in told.items()}
     factors = told.get("closure_factor")
