@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
-from longwang_ray.engine.executor import StopRun, close_worker, describe
+from longwang_ray.engine.executor import StopRun, describe
 
 CALL_SECONDS = 1.0
 """A call should last so long: quick items go many to a call, or messages would be all the work."""
@@ -123,7 +123,3 @@ class Shift:
                 return Answer(done, describe(error), trace=traceback.format_exc())
             done.append((result, time.monotonic() - start))
         return Answer(done)
-
-    def close(self) -> None:
-        """Let the worker finish what it holds open."""
-        close_worker(self.worker)

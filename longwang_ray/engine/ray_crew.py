@@ -19,7 +19,7 @@ from ray.exceptions import ActorUnavailableError, OutOfMemoryError, RayActorErro
 
 from longwang_ray.engine.connection import worker_environment
 from longwang_ray.engine.crew import Answer, Answered, Event, Lost, Shift, Started
-from longwang_ray.engine.executor import Factory, close_worker, describe
+from longwang_ray.engine.executor import Factory, describe
 
 #: Seconds for which what Ray says of its nodes is believed.
 _NEWS = 1.0
@@ -38,10 +38,6 @@ class Host:
     def work(self, items: Sequence[Any]) -> Answer:
         """Work through a call."""
         return self._shift.work(items)
-
-    def close(self) -> None:
-        """Let the worker finish what it holds open."""
-        close_worker(self._shift.worker)
 
 
 @dataclass(eq=False)

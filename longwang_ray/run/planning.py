@@ -14,7 +14,7 @@ from longwang_ray.data.synthetic import synthetic_month
 from longwang_ray.domain.calendar import date_of
 from longwang_ray.domain.layout import Group, Layout
 from longwang_ray.domain.plan import GroupPlan, Plan, Tiling
-from longwang_ray.engine.progress import duration
+from longwang_ray.engine.screens import duration, size
 from longwang_ray.posterior.cost import decoded_share, estimate_cost
 from longwang_ray.posterior.fidelity import cell_size, finer_than_head, stated_error
 from longwang_ray.posterior.observation import ErrorModel
@@ -207,8 +207,8 @@ def describe_plan(prepared: Prepared) -> list[tuple[str, str]]:
         ("tiles", f"{plan.n_tiles:,} on {workers} {_plural(workers, 'worker')}"),
         ("windows", f"{cost.windows:,}, halos included"),
         ("network evaluations", f"{cost.evaluations:,} denoiser, {cost.decodes:,} decoder"),
-        ("disk", f"{_bytes(cost.bytes_written)} in {n_shards:,} {_plural(n_shards, 'shard')}"),
-        ("memory of a worker", _bytes(cost.memory)),
+        ("disk", f"{size(cost.bytes_written)} in {n_shards:,} {_plural(n_shards, 'shard')}"),
+        ("memory of a worker", size(cost.memory)),
         ("time on this machine", f"about {duration(cost.seconds / workers)}"),
         ("a tile", _one_tile(prepared)),
     ]
@@ -261,12 +261,3 @@ def _described(group: GroupPlan, prior: Prior) -> str:
 
 def _plural(count: int, noun: str) -> str:
     return noun if count == 1 else f"{noun}s"
-
-
-def _bytes(count: int) -> str:
-    size, unit = float(count), "B"
-    for larger in ("KiB", "MiB", "GiB", "TiB"):
-        if size < 1000:
-            break
-        size, unit = size / 2**10, larger
-    return f"{size:.3g} {unit}"

@@ -122,7 +122,7 @@ def command(task, tmp_path):
     """
     started = []
 
-    def start(name="stopped", *options, faults=None, environment=None, user=None, **changes):
+    def start(name="stopped", *options, faults=None, **changes):
         made = task(name, **changes)
         path = tmp_path / f"{name}-{len(started)}.yaml"
         path.write_text(yaml.safe_dump(made.model_dump(mode="json")))
@@ -136,9 +136,7 @@ def command(task, tmp_path):
             text=True,
             start_new_session=True,
             cwd=ROOT,
-            env=os.environ
-            | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-            | (environment or {}),
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         )
         started.append(process)
         return process, made
