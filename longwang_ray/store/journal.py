@@ -97,7 +97,7 @@ class RunRecord:
     ) -> RunRecord:
         """A run that begins now."""
         now = datetime.now(UTC)
-        run = f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+        run = f"{now:%Y%m%dT%H%M%S.%fZ}-{secrets.token_hex(3)}"  # sorts by time, to the moment
         at = now.strftime(_TIME)
         return cls(
             run, at, at, groups=tuple(groups), about=dict(about),

@@ -173,3 +173,13 @@ def test_in_a_bucket(spec, caplog):
         gcs.faults.clear()
         book.write(state="complete")
         assert read_runs(url, storage_options=options)[0].state == "complete"
+
+
+def test_runs_of_one_second_are_told_in_their_order(url, spec):
+    create_store(url, [spec])
+    names = []
+    for _ in range(8):
+        record = RunRecord.begin([spec.group.path], {}, total=1)
+        Journal(url, record).write()
+        names.append(record.run)
+    assert [run.run for run in read_runs(url)] == names[::-1]
